@@ -1,0 +1,1 @@
+"""The refinement loop: policy, prompts, sandbox, selection."""

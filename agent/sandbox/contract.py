@@ -1,0 +1,54 @@
+"""The contract of a sandbox: what callers may rely on and what each failure means.
+
+Whatever the submitted program does (wrong answer, exception, endless loop, attack) is a `Verdict`. `sandbox_error`
+inside a verdict is Burnish's own failure for that run, after one retry. Exceptions mean that no run can happen at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from memory.records import Limits, Test, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """What this machine lets the sandbox enforce, proved by probes at start."""
+
+    tier: str
+    """`A-root`, `A-user`, `B` or `none` (docs/sandbox.md)."""
+    features: tuple[str, ...]
+    missing: tuple[str, ...]
+    """What the required tier lacks, each with what to install or enable."""
+
+
+class Sandbox(Protocol):
+    """Runs untrusted programs."""
+
+    @property
+    def isolation(self) -> Isolation:
+        """The tier in force."""
+
+    async def run(
+        self,
+        code: str,
+        tests: Sequence[Test],
+        *,
+        entry_point: str | None = None,
+        prelude: str = "",
+        limits: Limits | None = None,
+        run_id: str = "",
+    ) -> Verdict:
+        """Run `tests` against `code`; one `CaseResult` per test.
+
+        `prelude` is executed in the program's namespace before it and has no part in its line numbers. With no tests
+        the program is loaded, which is all that `passed` then says (0 of 0). Waits for a free worker; CPU and wall
+        clocks start when the program starts. Cancelling the call kills the run's processes at once.
+        Raises IsolationUnavailable if the required isolation tier is not available; BadTests if a test cannot be run
+        in any sandbox (for example test source that does not compile).
+        """
+
+    async def aclose(self) -> None:
+        """Kill running programs and end the workers."""

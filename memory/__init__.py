@@ -1,0 +1,1 @@
+"""What the system remembers: the records, and the stores that keep them."""

@@ -1,0 +1,1 @@
+"""The HTTP server, the managed engine and the command line."""
