@@ -13,6 +13,23 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class RefineSettings(Frozen):
+    """Defaults and upper bounds of one refinement; a request may ask for less or, up to the bounds, for more."""
+
+    max_candidates: int = Field(default=16, ge=1)
+    """Programs sampled in all."""
+    max_rounds: int = Field(default=3, ge=0)
+    """Repair rounds after the first sampling."""
+    deadline_s: float = Field(default=120.0, gt=0)
+    """Wall-clock budget, where neither the request nor the client's time-out states one."""
+    candidates_bound: int = Field(default=64, ge=1)
+    """Largest `max_candidates` a request may ask for."""
+    rounds_bound: int = Field(default=16, ge=0)
+    """Largest `max_rounds` a request may ask for."""
+    deadline_bound_s: float = Field(default=3600.0, gt=0)
+    """Largest `deadline_s` a request may ask for."""
+
+
 class SandboxSettings(Frozen):
     """How programs are executed."""
 

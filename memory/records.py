@@ -128,8 +128,8 @@ class Sampling:
     temperature: float
     top_p: float = 1.0
     seed: int | None = None
-    max_tokens: int = 1024
-    """Limit for the completion, in tokens."""
+    max_tokens: int | None = None
+    """Limit for the completion, in tokens; None is the rest of the context window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +175,8 @@ class Fault:
     line: int | None = None
     """1-based line of the program (prelude not counted)."""
     span: tuple[int, int, int, int] | None = None
-    """Blamed statement: first line, first column, last line, last column; lines from 1, columns from 0, end exclusive."""
+    """Blamed statement: first line, first column, last line, last column (lines from 1, columns from 0, end
+    exclusive)."""
     traceback: str = ""
     """Frames of the program only."""
 

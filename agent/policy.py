@@ -1,0 +1,203 @@
+"""The policy: the served model as a sampler of programs, reached over an OpenAI-compatible HTTP API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import httpx
+
+from agent.errors import EngineRefused, EngineUnavailable
+from agent.extract import extract
+from agent.task import Message
+from memory.records import Candidate, Sampling
+
+Spend = Callable[[int, int], None]
+"""Called with (prompt tokens, completion tokens) as they are used, also for candidates that are never finished."""
+
+
+class Policy(Protocol):
+    """A versioned model that answers chats."""
+
+    def sample(
+        self,
+        messages: Sequence[Message],
+        n: int,
+        sampling: Sampling,
+        *,
+        entry_point: str | None = None,
+        spend: Spend = lambda prompt, completion: None,
+    ) -> AsyncGenerator[Candidate]:
+        """Sample `n` answers in one request; each is yielded as soon as it is complete.
+
+        Closing the iterator aborts the others in the engine. Raises EngineUnavailable (also after some candidates) or
+        EngineRefused.
+        """
+        ...
+
+    async def count_tokens(self, messages: Sequence[Message], model: str) -> int | None:
+        """Length of the prompt in tokens, or None if the engine cannot tell. Raises EngineUnavailable."""
+        ...
+
+
+@dataclass(slots=True)
+class _Partial:
+    """One choice while its chunks arrive."""
+
+    text: list[str] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    tokens: int = 0
+
+
+class EnginePolicy:
+    """`Policy` over an engine's `/v1/chat/completions`.
+
+    vLLM reports token ids and takes every sampling parameter. Other engines (`is_vllm` says no) are sent plain OpenAI
+    fields only, and asked again for the answers that an engine ignoring `n` leaves out.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, is_vllm: Callable[[], bool]) -> None:
+        self._http = http
+        self._is_vllm = is_vllm
+
+    async def sample(
+        self,
+        messages: Sequence[Message],
+        n: int,
+        sampling: Sampling,
+        *,
+        entry_point: str | None = None,
+        spend: Spend = lambda prompt, completion: None,
+    ) -> AsyncGenerator[Candidate]:
+        """See Policy.sample."""
+        missing = n
+        while missing > 0:
+            arrived = 0
+            async with aclosing(self._one_call(messages, missing, sampling, entry_point, spend)) as candidates:
+                async for candidate in candidates:
+                    arrived += 1
+                    yield candidate
+            if arrived == 0:
+                raise EngineUnavailable("the engine closed the stream without a complete answer")
+            missing -= arrived
+
+    async def count_tokens(self, messages: Sequence[Message], model: str) -> int | None:
+        """See Policy.count_tokens."""
+        if not self._is_vllm():
+            return None
+        try:
+            response = await self._http.post("/tokenize", json={"model": model, "messages": list(messages)})
+        except httpx.HTTPError as error:
+            raise EngineUnavailable(f"engine did not tokenise: {type(error).__name__}") from error
+        if response.status_code != 200:
+            return None
+        count: int = response.json()["count"]
+        return count
+
+    async def _one_call(
+        self, messages: Sequence[Message], n: int, sampling: Sampling, entry_point: str | None, spend: Spend
+    ) -> AsyncGenerator[Candidate]:
+        partials: dict[int, _Partial] = {}
+        prompt_ids: tuple[int, ...] = ()
+        prompt_tokens = 0
+        body = self._body(messages, n, sampling)
+        async with aclosing(self._chunks(body)) as chunks:
+            async for chunk in chunks:
+                if chunk.get("prompt_token_ids"):
+                    prompt_ids = tuple(chunk["prompt_token_ids"])
+                reported = (chunk.get("usage") or {}).get("prompt_tokens", len(prompt_ids))
+                spend(max(reported - prompt_tokens, 0), 0)
+                prompt_tokens = max(reported, prompt_tokens)
+                for choice in chunk.get("choices") or ():
+                    partial = partials.setdefault(choice.get("index", 0), _Partial())
+                    spend(0, _extend(partial, choice))
+                    if choice.get("finish_reason"):
+                        yield _candidate(
+                            partial, choice["finish_reason"], prompt_ids, prompt_tokens, sampling, entry_point
+                        )
+
+    def _body(self, messages: Sequence[Message], n: int, sampling: Sampling) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": sampling.model,
+            "messages": list(messages),
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "logprobs": True,
+        }
+        if n > 1:
+            body["n"] = n
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed
+        if sampling.max_tokens is not None:
+            body["max_tokens"] = sampling.max_tokens
+        if self._is_vllm():
+            body |= {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
+            body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+        return body
+
+    async def _chunks(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+        """The JSON chunks of one streamed call, up to `[DONE]`."""
+        try:
+            async with self._http.stream("POST", "/v1/chat/completions", json=body) as response:
+                if response.status_code >= 400:
+                    text = (await response.aread()).decode(errors="replace")
+                    if response.status_code >= 500 or response.status_code == 429:
+                        raise EngineUnavailable(f"engine answered {response.status_code}: {text[:300]}")
+                    raise EngineRefused(response.status_code, text)
+                async for line in response.aiter_lines():
+                    if not line.startswith("data:"):
+                        continue
+                    data = line[5:].strip()
+                    if data == "[DONE]":
+                        return
+                    chunk: dict[str, Any] = json.loads(data)
+                    if chunk.get("error"):
+                        raise EngineUnavailable(f"engine failed in mid-stream: {chunk['error']}")
+                    yield chunk
+                raise EngineUnavailable("the engine cut the stream")
+        except (httpx.HTTPError, json.JSONDecodeError) as error:
+            raise EngineUnavailable(f"engine connection failed: {type(error).__name__}: {error}") from error
+
+
+def _extend(partial: _Partial, choice: dict[str, Any]) -> int:
+    """Add one chunk to its choice; the number of tokens it brought."""
+    delta = choice.get("delta") or {}
+    text = delta.get("content") or ""
+    ids = choice.get("token_ids") or []
+    logprobs = [entry["logprob"] for entry in (choice.get("logprobs") or {}).get("content") or ()]
+    partial.text.append(text)
+    partial.ids.extend(ids)
+    partial.logprobs.extend(logprobs)
+    tokens = len(ids) or len(logprobs) or int(bool(text))
+    partial.tokens += tokens
+    return tokens
+
+
+def _candidate(
+    partial: _Partial,
+    finish_reason: str,
+    prompt_ids: tuple[int, ...],
+    prompt_tokens: int,
+    sampling: Sampling,
+    entry_point: str | None,
+) -> Candidate:
+    text = "".join(partial.text)
+    program = extract(text, entry_point)
+    return Candidate(
+        text=text,
+        code=program.code,
+        code_start=program.start,
+        prompt_ids=prompt_ids,
+        completion_ids=tuple(partial.ids),
+        logprobs=tuple(partial.logprobs),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=partial.tokens,
+        finish_reason=finish_reason,
+        sampling=sampling,
+    )

@@ -1,0 +1,117 @@
+"""Everything the application is made of, opened and closed in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from agent.errors import IsolationUnavailable
+from agent.graph import build_graph
+from agent.policy import EnginePolicy
+from agent.sandbox.contract import Sandbox
+from agent.sandbox.pool import WorkerPool
+from memory.trajectories import SqlTrajectoryStore, TrajectoryStore
+from server.engine.client import EngineClient
+from server.engine.link import EngineLink
+from server.engine.process import ManagedEngine
+from server.errors import ApiError
+from server.metrics import Metrics
+from server.outbox import Outbox
+from server.refine import Refiner
+from server.settings import Settings
+
+_log = logging.getLogger("burnish")
+
+
+@dataclass(slots=True)
+class Parts:
+    """One application's services."""
+
+    settings: Settings
+    metrics: Metrics
+    link: EngineLink
+    store: TrajectoryStore
+    outbox: Outbox
+    sandbox: Sandbox | None
+    """None where programs cannot be isolated; `missing` says why."""
+    missing: tuple[str, ...]
+    refiner: Refiner | None
+    stopping: bool = False
+
+    def need_sandbox(self) -> Sandbox:
+        """The sandbox. Raises ApiError 503 that says what to install."""
+        if self.sandbox is None:
+            raise self._no_sandbox()
+        return self.sandbox
+
+    def need_refiner(self) -> Refiner:
+        """The refiner. Raises ApiError 503 that says what to install."""
+        if self.refiner is None:
+            raise self._no_sandbox()
+        return self.refiner
+
+    def _no_sandbox(self) -> ApiError:
+        reasons = "; ".join(self.missing)
+        return ApiError(
+            503,
+            "sandbox_unavailable",
+            f"this machine cannot isolate programs, so none is executed: {reasons}. `burnish doctor` tells more",
+        )
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
+    """Start everything; the managed engine goes on starting in the background."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        store = await SqlTrajectoryStore.open(settings.store.url or settings.data_dir / "trajectories.sqlite")
+        stack.push_async_callback(store.aclose)
+        outbox = Outbox(store, metrics)
+        stack.push_async_callback(outbox.aclose)
+        saver = await stack.enter_async_context(
+            AsyncSqliteSaver.from_conn_string(str(settings.data_dir / "checkpoints.sqlite"))
+        )
+        link = await _open_engine(settings, stack)
+        sandbox, missing = await _open_sandbox(settings, stack)
+        refiner = None
+        if sandbox is not None:
+            refiner = Refiner(
+                graph=build_graph(saver),
+                policy=EnginePolicy(link.client.http, lambda: link.is_vllm),
+                sandbox=sandbox,
+                outbox=outbox,
+                metrics=metrics,
+                settings=settings.refine,
+                train_on_traffic=settings.store.train_on_traffic,
+            )
+        yield Parts(settings, metrics, link, store, outbox, sandbox, missing, refiner)
+
+
+async def _open_engine(settings: Settings, stack: AsyncExitStack) -> EngineLink:
+    if settings.engine.url is not None:
+        key = settings.engine.api_key
+        client = EngineClient(settings.engine.url, key.get_secret_value() if key else None)
+        stack.push_async_callback(client.aclose)
+        return EngineLink(client, None)
+    engine = ManagedEngine(settings.engine, settings.data_dir)
+    client = EngineClient(engine.url)
+    stack.push_async_callback(client.aclose)
+    stack.push_async_callback(engine.stop)
+    starting = asyncio.create_task(engine.start())
+    stack.callback(starting.cancel)
+    return EngineLink(client, engine.model_name, engine)
+
+
+async def _open_sandbox(settings: Settings, stack: AsyncExitStack) -> tuple[Sandbox | None, tuple[str, ...]]:
+    try:
+        pool = await WorkerPool.start(settings.sandbox)
+    except IsolationUnavailable as error:
+        _log.error("%s", error)
+        return None, error.missing
+    stack.push_async_callback(pool.aclose)
+    return pool, ()

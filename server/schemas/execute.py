@@ -1,0 +1,57 @@
+"""One program and its tests, as `POST /burnish/execute` and `burnish execute` take them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.errors import BadTests
+from agent.given_tests import called_name, read_tests
+from agent.sandbox.contract import Sandbox
+from memory.records import Limits, Verdict
+from server.errors import bad_request
+from server.schemas.validation import parse
+
+
+class LimitsRequest(BaseModel):
+    """What the program may use; absent keys keep their defaults."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    cpu_seconds_per_test: float = Field(default=Limits().cpu_seconds_per_test, gt=0, le=120)
+    cpu_seconds: float = Field(default=Limits().cpu_seconds, gt=0, le=600)
+    memory_mb: int = Field(default=Limits().memory_mb, ge=16, le=16_384)
+    output_bytes: int = Field(default=Limits().output_bytes, ge=0, le=256 * 1024 * 1024)
+    processes: bool = False
+
+
+class ExecuteRequest(BaseModel):
+    """One run."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    id: str = ""
+    code: str
+    tests: str | list[dict[str, Any]] = []
+    entry_point: str | None = None
+    limits: LimitsRequest = LimitsRequest()
+
+    async def run(self, sandbox: Sandbox) -> Verdict:
+        """Execute it. Raises ApiError 400 if the tests have no known shape or do not compile."""
+        try:
+            tests = read_tests(self.tests)
+            return await sandbox.run(
+                self.code,
+                tests,
+                entry_point=self.entry_point or called_name(tests),
+                limits=Limits(**self.limits.model_dump()),
+                run_id=self.id,
+            )
+        except BadTests as error:
+            raise bad_request(str(error), param="tests") from error
+
+
+def parse_execute(body: object) -> ExecuteRequest:
+    """Validate a decoded body. Raises ApiError 400 that names the field."""
+    return parse(ExecuteRequest, body)

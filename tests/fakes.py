@@ -1,0 +1,141 @@
+"""Small real implementations of the protocols, scripted: tests use these instead of patching anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from agent.errors import EngineUnavailable
+from agent.extract import extract
+from agent.policy import Spend
+from agent.sandbox.contract import Isolation
+from agent.task import Message
+from memory.records import Candidate, CaseResult, Fault, Limits, Outcome, Sampling, Test, Verdict
+
+
+def candidate(text: str, sampling: Sampling | None = None, finish_reason: str = "stop") -> Candidate:
+    """An answer whose tokens are its words."""
+    program = extract(text)
+    words = len(text.split())
+    return Candidate(
+        text=text,
+        code=program.code,
+        code_start=program.start,
+        prompt_ids=(1, 2, 3),
+        completion_ids=tuple(range(words)),
+        logprobs=(-0.5,) * words,
+        prompt_tokens=3,
+        completion_tokens=words,
+        finish_reason=finish_reason,
+        sampling=sampling or Sampling(model="base", temperature=0.0),
+    )
+
+
+def program(body: str) -> str:
+    """An answer as a chat model writes it."""
+    return f"Here it is:\n```python\n{body}\n```\n"
+
+
+@dataclass
+class ScriptedPolicy:
+    """Answers with the given texts in order, the last one for ever after; an exception in the script is raised."""
+
+    script: Sequence[str | EngineUnavailable]
+    delay_s: float = 0.0
+    tokens: int | None = 10
+    """What `count_tokens` says."""
+    calls: list[tuple[list[Message], int, Sampling]] = field(default_factory=list)
+    closed: int = 0
+    """Calls whose iterator was closed before its end."""
+    _next: int = 0
+
+    async def sample(
+        self,
+        messages: Sequence[Message],
+        n: int,
+        sampling: Sampling,
+        *,
+        entry_point: str | None = None,
+        spend: Spend = lambda prompt, completion: None,
+    ) -> AsyncGenerator[Candidate]:
+        """See Policy.sample."""
+        self.calls.append((list(messages), n, sampling))
+        spend(3, 0)
+        finished = False
+        try:
+            for _ in range(n):
+                step = self.script[min(self._next, len(self.script) - 1)]
+                self._next += 1
+                await asyncio.sleep(self.delay_s)
+                if isinstance(step, EngineUnavailable):
+                    raise step
+                made = candidate(step, sampling)
+                spend(0, made.completion_tokens)
+                yield made
+            finished = True
+        finally:
+            self.closed += not finished
+
+    async def count_tokens(self, messages: Sequence[Message], model: str) -> int | None:
+        """See Policy.count_tokens."""
+        return self.tokens
+
+
+def passes_if(condition: Callable[[str], bool]) -> Callable[[str, Sequence[Test]], Verdict]:
+    """A verdict function: all tests pass if the code satisfies the condition, else the first fails."""
+
+    def judge(code: str, tests: Sequence[Test]) -> Verdict:
+        good = condition(code)
+        cases = tuple(
+            CaseResult(
+                name=f"test {index}",
+                outcome=Outcome.PASSED if good else Outcome.FAILED_TEST,
+                expected="2",
+                actual="2" if good else "3",
+            )
+            for index, _ in enumerate(tests)
+        )
+        if good:
+            return Verdict(id="", outcome=Outcome.PASSED, passed=len(tests), total=len(tests), cases=cases)
+        if not tests:
+            fault = Fault(type="NameError", message="name 'x' is not defined", line=1)
+            return Verdict(id="", outcome=Outcome.RUNTIME_ERROR, passed=0, total=0, error=fault)
+        return Verdict(id="", outcome=Outcome.FAILED_TEST, passed=0, total=len(tests), cases=cases)
+
+    return judge
+
+
+@dataclass
+class ScriptedSandbox:
+    """Judges with a function instead of running anything."""
+
+    judge: Callable[[str, Sequence[Test]], Verdict]
+    delay_s: float = 0.0
+    runs: list[str] = field(default_factory=list)
+    preludes: list[str] = field(default_factory=list)
+    cancelled: int = 0
+    isolation: Isolation = field(default_factory=lambda: Isolation(tier="none", features=(), missing=()))
+
+    async def run(
+        self,
+        code: str,
+        tests: Sequence[Test],
+        *,
+        entry_point: str | None = None,
+        prelude: str = "",
+        limits: Limits | None = None,
+        run_id: str = "",
+    ) -> Verdict:
+        """See Sandbox.run."""
+        self.runs.append(code)
+        self.preludes.append(prelude)
+        try:
+            await asyncio.sleep(self.delay_s)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return self.judge(code, tests)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
