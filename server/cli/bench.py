@@ -24,6 +24,7 @@ from server.bench.client import BenchClient, ServerError
 from server.bench.report import show
 from server.bench.rows import MismatchError, Row, RowFile
 from server.bench.run import BenchSettings, ModeError, choose, identity, measure, model_of, result
+from server.cli.common import DEFAULT_URL, ApiKey, CommandError, Json, Url
 
 
 def bench(
@@ -50,13 +51,13 @@ def bench(
             help="Write the result here; rows are kept in RESULT.json.partial until the run is complete.",
         ),
     ] = None,
-    url: Annotated[str, typer.Option(help="The running server.")] = "http://127.0.0.1:8000",
+    url: Url = DEFAULT_URL,
     concurrency: Annotated[int, typer.Option(min=1, help="Problems asked at the same time.")] = 8,
     deadline: Annotated[
         float, typer.Option(min=1.0, help="Seconds the server may spend on one refined answer.")
     ] = 600.0,
-    api_key: Annotated[str | None, typer.Option(envvar="BURNISH_API_KEY", help="Key of the server.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")] = False,
+    api_key: ApiKey = None,
+    as_json: Json = False,
 ) -> None:
     """Measure a running server: pass@1 with hidden tests, tokens, seconds, and the difference between the modes.
 
@@ -72,15 +73,12 @@ def bench(
     try:
         outcome = asyncio.run(run(settings, load(file), out, api_key=api_key, start_sandbox=start_pool))
     except (ProblemFileError, MismatchError, ModeError) as error:
-        print(f"burnish bench: {error}", file=sys.stderr)
-        raise typer.Exit(2) from error
+        raise CommandError(str(error), status=2) from error
     except (ServerError, IsolationUnavailable, OSError) as error:
-        print(f"burnish bench: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
+        raise CommandError(str(error)) from error
     except KeyboardInterrupt:
         kept = f"; run again with --out {out} to go on" if out else ""
-        print(f"burnish bench: stopped{kept}", file=sys.stderr)
-        raise typer.Exit(1) from None
+        raise CommandError(f"stopped{kept}") from None
     if as_json:
         print(json.dumps(outcome, indent=1))
     else:
@@ -104,8 +102,14 @@ async def run(
     api_key: str | None,
     start_sandbox: Callable[[], Awaitable[Sandbox]],
 ) -> dict[str, Any]:
-    """The result of a run, new or taken up again; also written to `out`, if given."""
+    """The result of a run, new or taken up again; also written to `out`, if given.
+
+    Raises ServerError or IsolationUnavailable if nothing can be measured, ModeError, MismatchError or ProblemFileError
+    if this was not a sensible thing to ask for.
+    """
     tasks = choose(problems, settings.limit, settings.seed)
+    if not tasks:
+        raise ProblemFileError(Path(settings.file), None, "no problem in it has tests to judge with")
     async with BenchClient(
         settings.url, api_key=api_key, timeout_s=settings.deadline_s, concurrency=settings.concurrency
     ) as client:
