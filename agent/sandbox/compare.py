@@ -1,0 +1,97 @@
+"""Expected against actual, outside the process that computed the actual value (docs: algorithms, section 7.3).
+
+Values compare by value: sets and dicts as such, floats with a relative tolerance, tuple = list only where the
+expectation came from JSON. Text compares exactly after trailing blanks are removed, then token by token. Nothing is
+order-insensitive.
+"""
+
+from __future__ import annotations
+
+import math
+
+COMPARATOR_VERSION = 1
+RELATIVE = 1e-6
+ABSOLUTE = 1e-9
+"""Below this difference floats are equal, so that 0.0 has a neighbourhood too."""
+
+
+def same_value(actual: object, expected: object, *, from_json: bool = False) -> bool:
+    """Whether plain `actual` equals plain `expected`."""
+    if isinstance(expected, float) and isinstance(actual, float | int) and not isinstance(actual, bool):
+        return _same_float(actual, expected)
+    if isinstance(expected, list | tuple):
+        sequences = (list, tuple) if from_json else (type(expected),)
+        return (
+            isinstance(actual, sequences)
+            and len(actual) == len(expected)  # type: ignore[arg-type]
+            and all(
+                same_value(left, right, from_json=from_json)
+                for left, right in zip(actual, expected, strict=True)  # type: ignore[call-overload]
+            )
+        )
+    if isinstance(expected, dict):
+        return isinstance(actual, dict) and _same_mapping(actual, expected, from_json=from_json)
+    return bool(actual == expected)
+
+
+def same_text(actual: str, expected: str) -> bool:
+    """Whether printed `actual` is the text `expected`."""
+    left, right = _lines(actual), _lines(expected)
+    if left == right:
+        return True
+    if len(left) != len(right):
+        return False
+    return all(_same_line(one, other) for one, other in zip(left, right, strict=True))
+
+
+def close(actual: object, expected: float, *, relative: float, absolute: float) -> bool:
+    """`math.isclose` for an actual value of any kind; False for what is no number."""
+    if not isinstance(actual, int | float):
+        return False
+    try:
+        return math.isclose(actual, expected, rel_tol=relative, abs_tol=absolute)
+    except (OverflowError, ValueError):
+        return False
+
+
+def _same_float(actual: float, expected: float) -> bool:
+    if math.isnan(expected):
+        return isinstance(actual, float) and math.isnan(actual)
+    return close(actual, expected, relative=RELATIVE, absolute=ABSOLUTE)
+
+
+def _same_mapping(actual: dict[object, object], expected: dict[object, object], *, from_json: bool) -> bool:
+    if len(actual) != len(expected):
+        return False
+    missing = object()
+    for key, value in expected.items():
+        found = actual.get(key, missing)
+        if found is missing and from_json and isinstance(key, str):
+            found = next((actual[other] for other in actual if type(other) is int and str(other) == key), missing)
+        if found is missing or not same_value(found, value, from_json=from_json):
+            return False
+    return True
+
+
+def _lines(text: str) -> list[str]:
+    lines = [line.rstrip() for line in text.replace("\r\n", "\n").split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _same_line(actual: str, expected: str) -> bool:
+    left, right = actual.split(), expected.split()
+    return len(left) == len(right) and all(_same_token(one, other) for one, other in zip(left, right, strict=True))
+
+
+def _same_token(actual: str, expected: str) -> bool:
+    if actual == expected:
+        return True
+    if not any(mark in expected for mark in ".eE") or len(expected) > 400 or len(actual) > 400:
+        return False
+    try:
+        wanted, got = float(expected), float(actual)
+    except ValueError:
+        return False
+    return math.isfinite(wanted) and math.isfinite(got) and _same_float(got, wanted)

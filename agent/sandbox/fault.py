@@ -1,0 +1,100 @@
+"""What an exception inside a program tells: class, message, place. Built beside the program, under its limits.
+
+Standard library only: this module runs inside the jail.
+"""
+
+from __future__ import annotations
+
+import builtins
+from itertools import islice
+from types import TracebackType
+
+from agent.sandbox import trace
+from agent.sandbox.codec import Json
+
+MAX_MESSAGE = 1000
+_MAX_FRAMES = 8
+
+
+def describe(error: BaseException, statements: trace.Statements | None, source: str) -> dict[str, Json]:
+    """The fault record for `error`: type, bases (its class and the ones above, nearest first), message, line, span,
+    traceback (frames of the program only)."""
+    fault: dict[str, Json] = {
+        "type": type(error).__name__[:200],
+        "bases": [kind.__name__[:200] for kind in type(error).__mro__ if kind is not object],
+        "message": message_of(error),
+        "memory": isinstance(error, MemoryError),
+        "exit": isinstance(error, SystemExit),
+        "line": None,
+        "span": None,
+        "traceback": "",
+    }
+    if isinstance(error, SyntaxError) and error.filename == trace.PROGRAM:
+        _place_of_syntax_error(fault, error)
+        return fault
+    frames = _program_frames(error.__traceback__)
+    if frames:
+        last_frame, last_line = frames[-1]
+        fault["line"] = last_line
+        position = next(islice(last_frame.tb_frame.f_code.co_positions(), last_frame.tb_lasti // 2, None), None)
+        if statements is not None and position is not None and position[0] is not None:
+            fault["span"] = statements.span(position[0], position[2] or 0)
+        fault["traceback"] = _format(frames, source, fault["type"], fault["message"])
+    return fault
+
+
+def message_of(error: BaseException) -> str:
+    """Text of `error`, capped; a text that cannot be made is named instead."""
+    try:
+        text = str(error)
+    except Exception as second:
+        return f"<the message raised {type(second).__name__}>"
+    return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "..."
+
+
+def builtin_base(bases: list[str]) -> type[BaseException]:
+    """The first name in `bases` that is a built-in exception."""
+    for name in bases:
+        kind = getattr(builtins, name, None)
+        if isinstance(kind, type) and issubclass(kind, BaseException):
+            return kind
+    return Exception
+
+
+def _place_of_syntax_error(fault: dict[str, Json], error: SyntaxError) -> None:
+    fault["message"] = str(error.msg)[:MAX_MESSAGE]
+    fault["line"] = error.lineno
+    if error.lineno is None:
+        return
+    start = max((error.offset or 1) - 1, 0)
+    last = error.end_lineno or error.lineno
+    end = (error.end_offset or 0) - 1
+    if (last, end) <= (error.lineno, start):
+        last, end = error.lineno, start + 1
+    fault["span"] = (error.lineno, start, last, end)
+    text = (error.text or "").rstrip("\n")[:500]
+    fault["traceback"] = f'  File "{trace.PROGRAM}", line {error.lineno}\n    {text.strip()}\n{fault["type"]}: {fault["message"]}'
+
+
+def _program_frames(traceback: TracebackType | None) -> list[tuple[TracebackType, int]]:
+    frames: list[tuple[TracebackType, int]] = []
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == trace.PROGRAM:
+            frames.append((traceback, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    return frames
+
+
+def _format(frames: list[tuple[TracebackType, int]], source: str, kind: str, message: str) -> str:
+    lines = source.splitlines()
+    out = ["Traceback (most recent call last):"]
+    for index, (traceback, line) in enumerate(frames):
+        if len(frames) > _MAX_FRAMES and 2 <= index < len(frames) - (_MAX_FRAMES - 2):
+            if index == 2:
+                out.append(f"  [{len(frames) - _MAX_FRAMES} more frames]")
+            continue
+        out.append(f'  File "{trace.PROGRAM}", line {line}, in {traceback.tb_frame.f_code.co_name[:200]}')
+        if 0 < line <= len(lines):
+            out.append(f"    {lines[line - 1].strip()[:200]}")
+    out.append(f"{kind}: {message}" if message else kind)
+    return "\n".join(out)

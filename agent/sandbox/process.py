@@ -1,0 +1,257 @@
+"""A worker process as the server sees it: start, orders, exit reports, death."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from agent.errors import IsolationUnavailable
+from agent.sandbox.contract import Isolation
+from agent.sandbox.jail import Bait
+from agent.sandbox.worker import MAX_MESSAGE
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+_START = "import sys; sys.path.append(sys.argv[2]); from agent.sandbox.worker import main; main(int(sys.argv[1]))"
+_ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/tmp",
+    "TMPDIR": "/tmp",
+    "LC_ALL": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",
+}
+_START_SECONDS = 60.0
+FEATURES = (
+    "namespaces: mount pid network ipc uts cgroup",
+    "read-only system, private /tmp, no /proc",
+    "seccomp filter",
+    "no capabilities, no new privileges",
+    "resource limits",
+)
+
+
+class WorkerLost(Exception):
+    """The worker process ended or broke its protocol; says nothing about the program it ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How one jailed process ended, measured by its parent."""
+
+    status: int
+    """Exit status, or minus the signal that ended it."""
+    cpu: float
+    """Seconds of CPU, user and system."""
+    peak_mb: float
+    """Largest resident memory above what it started with."""
+    reason: str | None
+    """Limit that was exceeded, `killed` on order, or None if it ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a jailed process is started with; times in seconds."""
+
+    role: str
+    """`candidate` or `judge`."""
+    memory_mb: int
+    cpu: float
+    wall: float
+    test_cpu: float
+    test_wall: float
+    processes: bool
+
+
+class WorkerProcess:
+    """One worker. Made by `start`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, errors: IO[bytes]) -> None:
+        self._process = process
+        self._control = control
+        self._errors = errors
+        self._loop = asyncio.get_running_loop()
+        self._hello: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._children: dict[tuple[int, str], asyncio.Future[Exit]] = {}
+        self._sessions = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._last_words = ""
+        self.lost = False
+        self.runs = 0
+        self._loop.add_reader(control.fileno(), self._read)
+
+    @classmethod
+    async def start(cls, bait: Bait) -> tuple[WorkerProcess, Isolation]:
+        """A worker whose walls have been probed. Raises IsolationUnavailable."""
+        worker = cls(*_launch())
+        try:
+            worker._tell({"server": os.getpid(), "bait": asdict(bait), **_interpreter()})
+            hello = await asyncio.wait_for(worker._hello, _START_SECONDS)
+            if hello["missing"]:
+                raise IsolationUnavailable(tuple(hello["missing"]))
+        except (WorkerLost, TimeoutError) as error:
+            said = worker._said()
+            await worker.aclose()
+            raise IsolationUnavailable((f"the worker did not start ({type(error).__name__}): {said}",)) from None
+        except BaseException:
+            await worker.aclose()
+            raise
+        return worker, Isolation(tier=f"A-{hello['mode']}", features=FEATURES, missing=())
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker's outermost process."""
+        return self._process.pid
+
+    def open_session(self) -> int:
+        """A number that no process of this worker has had."""
+        self._sessions += 1
+        return self._sessions
+
+    def spawn(self, session: int, order: Order, fds: Sequence[int]) -> asyncio.Future[Exit]:
+        """Start a jailed process with `fds` as its descriptors 0 to 4; the caller closes its own copies. The future
+        ends with its exit or with WorkerLost. Raises WorkerLost."""
+        future: asyncio.Future[Exit] = self._loop.create_future()
+        self._tell({"op": "spawn", "id": session, **asdict(order)}, fds)
+        self._children[session, order.role] = future
+        self._quiet.clear()
+        return future
+
+    def mark(self, session: int) -> None:
+        """Start the per-test clocks of a session anew. Raises WorkerLost."""
+        self._tell({"op": "mark", "id": session})
+
+    def kill(self, session: int, role: str | None = None) -> None:
+        """Kill the processes of a session, or the one in `role`. Nothing happens where they are gone."""
+        with contextlib.suppress(WorkerLost):
+            self._tell({"op": "kill", "id": session, **({"role": role} if role else {})})
+
+    async def quiet(self, seconds: float) -> bool:
+        """Whether, after at most `seconds`, no jailed process of this worker is left."""
+        try:
+            await asyncio.wait_for(self._quiet.wait(), seconds)
+        except TimeoutError:
+            return False
+        return not self.lost
+
+    async def aclose(self) -> None:
+        """Kill the worker with everything below it and wait for its end."""
+        self._lose("closed")
+        await asyncio.to_thread(self._process.wait)
+
+    def _tell(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        if self.lost:
+            raise WorkerLost("the worker has ended")
+        try:
+            socket.send_fds(self._control, [json.dumps(message).encode()], list(fds))
+        except OSError as error:
+            self._lose(str(error))
+            raise WorkerLost(str(error)) from None
+
+    def _read(self) -> None:
+        while not self.lost:
+            try:
+                data = self._control.recv(MAX_MESSAGE)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lose(str(error))
+                return
+            if not data:
+                self._lose("the worker ended")
+                return
+            try:
+                self._handle(json.loads(data))
+            except (ValueError, KeyError, TypeError) as error:
+                self._lose(f"unexpected report: {error!r}")
+
+    def _handle(self, event: dict[str, Any]) -> None:
+        if event["event"] == "hello":
+            if not self._hello.done():
+                self._hello.set_result(event)
+            return
+        future = self._children.pop((event["id"], event["role"]))
+        if not self._children:
+            self._quiet.set()
+        if future.done():
+            return
+        if event["event"] == "exit":
+            future.set_result(Exit(event["status"], event["cpu"], event["peak_mb"], event["reason"]))
+        else:
+            future.set_exception(WorkerLost(f"no process could be started: {event['message']}"))
+
+    def _lose(self, message: str) -> None:
+        if self.lost:
+            return
+        self.lost = True
+        self._loop.remove_reader(self._control.fileno())
+        self._control.close()
+        self._process.kill()
+        self._last_words = self._said()
+        self._errors.close()
+        for future in (self._hello, *self._children.values()):
+            if not future.done():
+                future.set_exception(WorkerLost(message))
+                future.exception()
+        self._children.clear()
+        self._quiet.set()
+
+    def _said(self) -> str:
+        if self._errors.closed:
+            return self._last_words
+        self._errors.seek(0)
+        return self._errors.read()[-2000:].decode("utf-8", "replace").strip() or "no message"
+
+
+def _launch() -> tuple[subprocess.Popen[bytes], socket.socket, IO[bytes]]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+    with theirs:
+        process = subprocess.Popen(
+            [_executable(), "-s", "-P", "-X", "utf8", "-c", _START, str(theirs.fileno()), _ROOT],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=_ENVIRONMENT,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+    ours.setblocking(False)
+    return process, ours, errors
+
+
+def _executable() -> str:
+    base: str | None = getattr(sys, "_base_executable", None)
+    return str(Path(base or sys.executable).resolve())
+
+
+def _interpreter() -> dict[str, list[str]]:
+    """Folders of the interpreter and of installed packages that the jail shows."""
+    site = [
+        path for path in dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))) if Path(path).is_dir()
+    ]  # fmt: skip
+    prefix = [] if sys.base_prefix in ("/", "/usr", "/usr/local") else [sys.base_prefix]
+    return {"visible": [*prefix, _executable(), *site], "site": site}
+
+
+def make_bait(port: int, file: str) -> Bait:
+    """What the probes of a worker try to reach in this process."""
+    variable = next((name for name in os.environ if name not in _ENVIRONMENT), "BURNISH_CANARY")
+    return Bait(
+        port=port, file=file, pid=os.getpid(), variable=variable, version=sys.version, prefix=sys.base_prefix
+    )

@@ -1,0 +1,95 @@
+"""Calls in both directions over one stream socket; each side keeps its objects and hands out references.
+
+A request is `{"id", "op", "a": encoded arguments}`, a reply `{"id", "ok": encoded result}` or `{"id", "err": fault}`.
+While a side waits for a reply it answers requests, so a function passed as an argument can be called back. Standard
+library only: both ends run inside the jail.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from agent.sandbox import codec
+from agent.sandbox.codec import Json
+
+
+class Gone(BaseException):
+    """The other side closed the socket or broke the protocol. Not an Exception: no test code may swallow it."""
+
+
+class Remote(Exception):
+    """The other side raised; `fault` is what it told."""
+
+    def __init__(self, fault: dict[str, Json]) -> None:
+        super().__init__(str(fault.get("message", "")))
+        self.fault = fault
+
+
+Answer = Callable[[str, Json], dict[str, Json]]
+"""From an operation and its encoded arguments to the reply, without its id."""
+
+
+class Peer:
+    """One end of the socket."""
+
+    def __init__(self, connection: socket.socket, answer: Answer) -> None:
+        self._socket = connection
+        self._answer = answer
+        self._buffer = bytearray()
+        self._next = 0
+
+    def request(self, op: str, arguments: Json) -> dict[str, Json]:
+        """The reply to `op`. Raises Remote if the other side raised, Gone if there will be no reply."""
+        self._next += 1
+        number = self._next
+        self.send({"id": number, "op": op, "a": arguments})
+        while True:
+            message = self.receive()
+            if "op" in message:
+                self.answer(message)
+            elif message.get("id") != number:
+                raise Gone("a reply to another request")
+            elif "err" in message:
+                raise Remote(message["err"] if type(message["err"]) is dict else {})
+            else:
+                return message
+
+    def serve(self) -> None:
+        """Answer requests until the other side closes. Raises Gone then."""
+        while True:
+            self.answer(self.receive())
+
+    def answer(self, message: dict[str, Json]) -> None:
+        reply = self._answer(str(message.get("op")), message.get("a"))
+        try:
+            self.send({"id": message.get("id"), **reply})
+        except codec.Unserialisable as error:
+            self.send({"id": message.get("id"), "err": {"type": "Unserialisable", "message": str(error)}})
+
+    def send(self, message: dict[str, Json]) -> None:
+        frame = codec.pack(message)
+        try:
+            self._socket.sendall(frame)
+        except OSError as error:
+            raise Gone(str(error)) from None
+
+    def receive(self) -> dict[str, Json]:
+        header = self._take(codec.HEADER.size)
+        try:
+            return codec.unpack(self._take(codec.body_size(header)))
+        except codec.Malformed as error:
+            raise Gone(str(error)) from None
+
+    def _take(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            try:
+                chunk = self._socket.recv(max(65536, size - len(self._buffer)))
+            except OSError as error:
+                raise Gone(str(error)) from None
+            if not chunk:
+                raise Gone("the other side closed the connection")
+            self._buffer += chunk
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken

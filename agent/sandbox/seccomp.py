@@ -1,0 +1,147 @@
+"""The system calls a jailed process may not make, as a BPF program for the kernel.
+
+A denied call fails with EPERM; a foreign architecture kills the process. `clone3` answers ENOSYS because its flags lie
+in memory a filter cannot read, and glibc then falls back to `clone`, whose flags can be checked.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import platform
+import socket
+
+Instruction = tuple[int, int, int, int]
+
+_LOAD = 0x20
+_JUMP_EQUAL = 0x15
+_JUMP_GREATER_EQUAL = 0x35
+_JUMP_ANY_BIT = 0x45
+_RETURN = 0x06
+
+_ALLOW = 0x7FFF0000
+_KILL = 0x80000000
+_EPERM = 0x00050000 | errno.EPERM
+_ENOSYS = 0x00050000 | errno.ENOSYS
+
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
+_X32 = 0x40000000
+_CLONE_THREAD = 0x00010000
+_CLONE_NAMESPACES = 0x7E020000
+_TERMINAL_INPUT = (0x5412, 0x541C)
+"""TIOCSTI and TIOCLINUX push text into a terminal."""
+
+_AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+# fmt: off
+_CALLS: dict[str, dict[str, int]] = {
+    "x86_64": {
+        "socket": 41, "connect": 42, "accept": 43, "bind": 49, "listen": 50, "accept4": 288,
+        "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312,
+        "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161, "unshare": 272, "setns": 308,
+        "add_key": 248, "request_key": 249, "keyctl": 250, "bpf": 321, "perf_event_open": 298, "userfaultfd": 323,
+        "shmget": 29, "shmat": 30, "shmctl": 31, "shmdt": 67, "semget": 64, "semop": 65, "semctl": 66,
+        "semtimedop": 220, "msgget": 68, "msgsnd": 69, "msgrcv": 70, "msgctl": 71,
+        "mq_open": 240, "mq_unlink": 241, "mq_timedsend": 242, "mq_timedreceive": 243, "mq_notify": 244,
+        "mq_getsetattr": 245, "memfd_create": 319, "name_to_handle_at": 303, "open_by_handle_at": 304,
+        "quotactl": 179, "swapon": 167, "swapoff": 168, "reboot": 169, "init_module": 175, "finit_module": 313,
+        "delete_module": 176, "kexec_load": 246, "kexec_file_load": 320, "personality": 135, "mknod": 133,
+        "mknodat": 259, "sched_setscheduler": 144, "sched_setattr": 314, "sched_setparam": 142, "acct": 163,
+        "settimeofday": 164, "clock_settime": 227, "clock_adjtime": 305, "adjtimex": 159, "sethostname": 170,
+        "setdomainname": 171, "iopl": 172, "ioperm": 173, "modify_ldt": 154, "syslog": 103, "lookup_dcookie": 212,
+        "vhangup": 153, "uselib": 134, "fanotify_init": 300, "move_pages": 279, "migrate_pages": 256,
+    },
+    "aarch64": {
+        "socket": 198, "connect": 203, "accept": 202, "bind": 200, "listen": 201, "accept4": 242,
+        "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272,
+        "mount": 40, "umount2": 39, "pivot_root": 41, "chroot": 51, "unshare": 97, "setns": 268,
+        "add_key": 217, "request_key": 218, "keyctl": 219, "bpf": 280, "perf_event_open": 241, "userfaultfd": 282,
+        "shmget": 194, "shmctl": 195, "shmat": 196, "shmdt": 197, "semget": 190, "semctl": 191, "semtimedop": 192,
+        "semop": 193, "msgget": 186, "msgctl": 187, "msgrcv": 188, "msgsnd": 189,
+        "mq_open": 180, "mq_unlink": 181, "mq_timedsend": 182, "mq_timedreceive": 183, "mq_notify": 184,
+        "mq_getsetattr": 185, "memfd_create": 279, "name_to_handle_at": 264, "open_by_handle_at": 265,
+        "quotactl": 60, "swapon": 224, "swapoff": 225, "reboot": 142, "init_module": 105, "finit_module": 273,
+        "delete_module": 106, "kexec_load": 104, "kexec_file_load": 294, "personality": 92, "mknodat": 33,
+        "sched_setscheduler": 119, "sched_setattr": 274, "sched_setparam": 118, "acct": 89, "settimeofday": 170,
+        "clock_settime": 112, "clock_adjtime": 266, "adjtimex": 171, "sethostname": 161, "setdomainname": 162,
+        "syslog": 116, "lookup_dcookie": 18, "vhangup": 58, "fanotify_init": 262, "move_pages": 239,
+        "migrate_pages": 238,
+    },
+}
+_SAME_EVERYWHERE = {
+    "pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
+    "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
+    "pidfd_open": 434, "pidfd_getfd": 438, "process_madvise": 440, "mount_setattr": 442, "quotactl_fd": 443,
+    "memfd_secret": 447, "process_mrelease": 448,
+}
+_START_PROCESS = {
+    "x86_64": {"fork": 57, "vfork": 58, "execve": 59, "execveat": 322},
+    "aarch64": {"execve": 221, "execveat": 281},
+}
+_CHECKED = {
+    "x86_64": {"clone": 56, "socketpair": 53, "ioctl": 16},
+    "aarch64": {"clone": 220, "socketpair": 199, "ioctl": 29},
+}
+# fmt: on
+_CLONE3 = 435
+
+
+def supported() -> bool:
+    """Whether the system calls of this machine are known."""
+    return platform.machine() in _AUDIT
+
+
+@functools.cache
+def program(*, processes: bool) -> list[Instruction]:
+    """The filter for one jailed process; with `processes` it may fork and exec. Raises KeyError if not `supported`."""
+    machine = platform.machine()
+    denied = sorted({*_CALLS[machine].values(), *_SAME_EVERYWHERE.values()})
+    if not processes:
+        denied += sorted(_START_PROCESS[machine].values())
+    checked = _CHECKED[machine]
+    code: list[Instruction] = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_JUMP_EQUAL, 1, 0, _AUDIT[machine]),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER),
+    ]
+    if machine == "x86_64":
+        code += [(_JUMP_GREATER_EQUAL, 0, 1, _X32), (_RETURN, 0, 0, _KILL)]
+    code += [(_JUMP_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ENOSYS)]
+    for number in denied:
+        code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _EPERM)]
+    clone_rule: list[Instruction] = (
+        [(_JUMP_ANY_BIT, 0, 1, _CLONE_NAMESPACES), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
+        if processes
+        else [(_JUMP_ANY_BIT, 1, 0, _CLONE_THREAD), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
+    )
+    code += _argument_rule(checked["clone"], _FIRST_ARGUMENT, clone_rule)
+    code += _argument_rule(
+        checked["socketpair"],
+        _FIRST_ARGUMENT,
+        [(_JUMP_EQUAL, 1, 0, socket.AF_UNIX), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)],
+    )
+    first, second = _TERMINAL_INPUT
+    code += _argument_rule(
+        checked["ioctl"],
+        _SECOND_ARGUMENT,
+        [
+            (_JUMP_EQUAL, 1, 0, first),
+            (_JUMP_EQUAL, 0, 1, second),
+            (_RETURN, 0, 0, _EPERM),
+            (_RETURN, 0, 0, _ALLOW),
+        ],
+    )
+    return [*code, (_RETURN, 0, 0, _ALLOW)]
+
+
+def deny(numbers: list[int]) -> list[Instruction]:
+    """A filter that refuses only the calls `numbers`; tests use it to take isolation away from themselves."""
+    code: list[Instruction] = [(_LOAD, 0, 0, _NUMBER)]
+    for number in numbers:
+        code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _EPERM)]
+    return [*code, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _argument_rule(number: int, argument: int, rule: list[Instruction]) -> list[Instruction]:
+    return [(_JUMP_EQUAL, 0, len(rule) + 1, number), (_LOAD, 0, 0, argument), *rule]
