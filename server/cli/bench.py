@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from agent.errors import IsolationUnavailable
 from agent.problems import ProblemFileError, load
 from agent.sandbox.contract import Sandbox
+from agent.sandbox.pool import WorkerPool
 from agent.settings import SandboxSettings
 from memory.records import Problem
 from server.bench.client import BenchClient, ServerError
@@ -89,8 +90,6 @@ def bench(
 
 async def start_pool() -> Sandbox:
     """The sandbox that judges. Raises IsolationUnavailable."""
-    from agent.sandbox.pool import WorkerPool
-
     return await WorkerPool.start(SandboxSettings())
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from agent.errors import BadTests
-from agent.problems import load
+from agent.problems import ProblemFileError, load
 from agent.sandbox.contract import Isolation
 from memory.records import CodeTest, Fault, Limits, Outcome, Test, Verdict
 from server.bench.client import ServerError
@@ -29,6 +29,7 @@ from server.bench.report import show
 from server.bench.rows import MismatchError, Row, RowFile
 from server.bench.run import BenchSettings, ModeError, choose, model_of
 from server.cli.bench import bench, run
+from server.cli.common import CommandError
 
 SECRET = 424242
 """Stands in every hidden test and must never be seen by the server."""
@@ -411,10 +412,35 @@ async def test_the_tables_show_every_figure(tmp_path: Path, serve: Serve, capsys
         assert text in shown
 
 
+async def test_without_tests_nothing_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "question.txt").write_text("Add.")
+    with pytest.raises(ProblemFileError, match="no problem in it has tests"):
+        await measured(settings("http://127.0.0.1:9", tmp_path))
+
+
 def app() -> typer.Typer:
     command = typer.Typer()
     command.command()(bench)
     return command
+
+
+def test_the_command_judges_in_the_real_sandbox(tmp_path: Path, serve: Serve) -> None:
+    server = ScriptedServer(half_right)
+    file, out = problem_file(tmp_path, 3), tmp_path / "out.json"
+    arguments = [str(file), "--url", serve(server), "--out", str(out), "--concurrency", "2"]
+    shown = CliRunner().invoke(app(), arguments, catch_exceptions=False)
+    assert shown.exit_code == 0, shown.output
+    assert "refined - base: +0.0 points" in shown.stdout
+    result = json.loads(out.read_text())
+    assert [row["passed"] for row in result["rows"]] == [True, True, False, True, False, True]
+    assert {row["outcome"] for row in result["rows"]} == {"passed", "failed_test"}
+    printed = CliRunner().invoke(app(), [*arguments[:3], "--json", "--limit", "1"], catch_exceptions=False)
+    assert json.loads(printed.stdout)["modes"]["base"]["passed"] == 1
+
+    server.answer = lambda body: JSONResponse({"error": {"message": "broken"}}, 500)
+    failed = CliRunner().invoke(app(), arguments[:3], catch_exceptions=False)
+    assert failed.exit_code == 1
+    assert "Plus/0 not measured" in failed.stdout
 
 
 def test_bad_usage_is_2_and_a_missing_server_1(tmp_path: Path) -> None:
@@ -423,9 +449,11 @@ def test_bad_usage_is_2_and_a_missing_server_1(tmp_path: Path) -> None:
     assert cli.invoke(app(), [str(file), "--limit", "0"]).exit_code == 2
     assert cli.invoke(app(), [str(file), "--mode", " ,"]).exit_code == 2
     (tmp_path / "broken.jsonl").write_text("{}\n")
-    broken = cli.invoke(app(), [str(tmp_path / "broken.jsonl")])
-    assert broken.exit_code == 2
-    assert "broken.jsonl, line 1" in broken.stderr
-    missing = cli.invoke(app(), [str(file), "--url", "http://127.0.0.1:9"])
-    assert missing.exit_code == 1
-    assert "no server answers" in missing.stderr
+    broken = cli.invoke(app(), [str(tmp_path / "broken.jsonl")]).exception
+    assert isinstance(broken, CommandError)
+    assert broken.status == 2
+    assert "broken.jsonl, line 1" in str(broken)
+    missing = cli.invoke(app(), [str(file), "--url", "http://127.0.0.1:9"]).exception
+    assert isinstance(missing, CommandError)
+    assert missing.status == 1
+    assert "no server answers" in str(missing)
