@@ -217,5 +217,5 @@ def _row(trajectory: Trajectory) -> dict[str, object]:
         "consent": trajectory.consent,
         "attempts": len(trajectory.attempts),
         "schema_version": trajectory.schema_version,
-        "record": to_json(trajectory).decode(),
+        "record": to_json(trajectory),
     }

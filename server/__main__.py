@@ -29,10 +29,10 @@ def main() -> None:
     try:
         app()
     except SettingsError as error:
-        print(f"burnish: {error}", file=sys.stderr)
+        typer.echo(f"burnish: {error}", err=True)
         sys.exit(2)
     except CommandError as error:
-        print(f"burnish: {error}", file=sys.stderr)
+        typer.echo(f"burnish: {error}", err=True)
         sys.exit(error.status)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -102,8 +101,7 @@ async def _open_engine(settings: Settings, stack: AsyncExitStack) -> EngineLink:
     client = EngineClient(engine.url)
     stack.push_async_callback(client.aclose)
     stack.push_async_callback(engine.stop)
-    starting = asyncio.create_task(engine.start())
-    stack.callback(starting.cancel)
+    await engine.start()
     return EngineLink(client, engine.model_name, engine)
 
 

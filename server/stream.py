@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from server.errors import ApiError
@@ -33,7 +33,7 @@ def frame(data: dict[str, Any]) -> bytes:
     return f"data: {text}\n\n".encode()
 
 
-async def refined(chat: ChatRequest, completion_id: str, work: Work) -> AsyncIterator[bytes]:
+async def refined(chat: ChatRequest, completion_id: str, work: Work) -> AsyncGenerator[bytes]:
     """All frames of a refined stream. Closing the iterator cancels the refinement."""
     created = int(time.time())
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 
 from agent import task
 from server import stream
 from server.api.common import PartsOf, Tenant, json_body
 from server.api.passthrough import pass_through
+from server.disconnect import LiveStream, unless_disconnected
 from server.errors import ApiError, bad_request
 from server.parts import Parts
 from server.refine import Answer
@@ -51,8 +51,8 @@ async def chat_completions(request: Request, parts: PartsOf, tenant: Tenant) -> 
     completion_id = f"chatcmpl-{uuid.uuid4().hex}"
     if chat.stream:
         frames = stream.refined(chat, completion_id, work)
-        return StreamingResponse(frames, media_type=stream.MEDIA_TYPE, headers=stream.HEADERS)
-    answer = await _unless_disconnected(request, work(lambda line: None))
+        return LiveStream(frames, stream.MEDIA_TYPE, stream.HEADERS)
+    answer = await unless_disconnected(request.receive, work(lambda line: None))
     if answer is None:
         return Response(status_code=204)
     headers = {"x-burnish-verdict": answer.verdict, "x-burnish-trajectory": answer.trajectory_id}
@@ -105,23 +105,6 @@ def _stated_timeout(request: Request) -> float | None:
             if seconds > 0:
                 return seconds
     return None
-
-
-async def _unless_disconnected(request: Request, work: Awaitable[Answer]) -> Answer | None:
-    """The work's result; None, and the work cancelled, if the client goes away first."""
-
-    async def gone() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone())
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        return await working if working.done() else None
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
 
 
 def _log_fields(answer: Answer) -> dict[str, Any]:

@@ -42,6 +42,10 @@ async def json_body(request: Request, limit_mb: float) -> dict[str, Any]:
             raise _too_large(limit_mb)
     try:
         data = json.loads(bytes(body))
+        if b"\\ud" in body.lower():
+            json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise bad_request("the body contains half of a surrogate pair, which is no text") from error
     except (ValueError, RecursionError) as error:
         raise bad_request(f"the body is not valid JSON: {error}") from error
     if not isinstance(data, dict):

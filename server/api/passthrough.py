@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 
 from agent.errors import EngineUnavailable
 from server import stream
+from server.disconnect import LiveStream
 from server.errors import ApiError, bad_request, not_ready
 from server.parts import Parts
 from server.schemas.chat import ChatRequest
@@ -48,10 +49,10 @@ async def pass_through(request: Request, parts: Parts, chat: ChatRequest, body: 
     except BaseException:
         await opened.aclose()
         raise
-    return StreamingResponse(_relay(opened, response, renamed), media_type=stream.MEDIA_TYPE, headers=stream.HEADERS)
+    return LiveStream(_relay(opened, response, renamed), stream.MEDIA_TYPE, stream.HEADERS)
 
 
-async def _relay(opened: AsyncExitStack, response: httpx.Response, renamed: str | None) -> AsyncIterator[bytes]:
+async def _relay(opened: AsyncExitStack, response: httpx.Response, renamed: str | None) -> AsyncGenerator[bytes]:
     """The engine's frames; a stream that breaks ends with one error frame and `[DONE]`."""
     async with opened:
         try:

@@ -134,17 +134,15 @@ async def test_an_engine_that_fails_late_costs_nothing_already_made() -> None:
 
 async def test_cancelling_closes_the_engine_call_and_the_sandbox_and_keeps_what_was_made() -> None:
     policy, sandbox = ScriptedPolicy([WRONG], delay_s=0.05), ScriptedSandbox(passes_if(lambda code: False), delay_s=0.2)
-    run = Run()
-    task = asyncio.create_task(
-        build_graph().ainvoke(initial_state(request()), context=Services(policy, sandbox, run))  # type: ignore[arg-type]
-    )
+    run, before = Run(), asyncio.all_tasks()
+    task = asyncio.create_task(build_graph().ainvoke(initial_state(request()), context=Services(policy, sandbox, run)))
     await asyncio.sleep(0.45)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert policy.closed == 1 and sandbox.cancelled > 0
     assert run.attempts and run.attempts[0].verdict is not None
-    assert len(asyncio.all_tasks()) == 1, "no task outlives the request"
+    assert asyncio.all_tasks() <= before, "no task outlives the request"
 
 
 async def test_several_distinct_programs_on_request() -> None:
@@ -156,7 +154,7 @@ async def test_several_distinct_programs_on_request() -> None:
 
 
 async def test_missing_imports_of_the_statement_are_put_before_the_program() -> None:
-    ask = "Complete this function:\n```python\nfrom typing import List\n\ndef f(x: List[int]) -> int:\n    '''Sum.'''\n```"
+    ask = "Complete:\n```python\nfrom typing import List\n\ndef f(x: List[int]) -> int:\n    '''Sum.'''\n```"
     policy = ScriptedPolicy([program("def f(x: List[int]) -> int:\n    return sum(x)")])
     sandbox = ScriptedSandbox(passes_if(lambda code: True))
     await refine(request(ask), policy, sandbox)

@@ -50,7 +50,8 @@ def test_the_unfinished_definition_is_the_entry_point_and_the_rest_is_prelude() 
     problem = read_problem(
         "p",
         chat(
-            "```python\nimport math\n\ndef helper(x):\n    return x\n\ndef goal(x):\n    '''>>> goal(1)\n    2\n    '''\n```"
+            "```python\nimport math\n\ndef helper(x):\n    return x\n\n"
+            "def goal(x):\n    '''>>> goal(1)\n    2\n    '''\n```"
         ),
     )
     assert problem.entry_point == "goal"
