@@ -21,7 +21,7 @@ from langgraph.runtime import Runtime
 
 from agent import prompts
 from agent.budget import TOP_P, Budget, Step, next_step
-from agent.errors import AgentError, EngineUnavailable
+from agent.errors import AgentError, EngineRefused, EngineUnavailable
 from agent.feedback import progress
 from agent.policy import Policy
 from agent.prelude import needed
@@ -67,6 +67,8 @@ class State(TypedDict):
     attempts: Annotated[list[Attempt], operator.add]
     rounds: int
     """Repair rounds made."""
+    stalled: bool
+    """The last step brought nothing new, so another would not either."""
     accepted: int | None
     ending: Literal["finished", "deadline"] | None
 
@@ -90,13 +92,13 @@ def build_graph(checkpointer: BaseCheckpointSaver[str] | None = None) -> Graph:
 
 def initial_state(request: Request) -> State:
     """The state a refinement starts from."""
-    return State(request=request, problem=None, attempts=[], rounds=0, accepted=None, ending=None)
+    return State(request=request, problem=None, attempts=[], rounds=0, stalled=False, accepted=None, ending=None)
 
 
 def route(state: State) -> Literal["sample", "repair", "finish"]:
     """Finish when an attempt is verified or the budget is spent; repair when the schedule says so; else sample."""
     attempts, budget = state["attempts"], state["request"].budget
-    if enough(attempts, budget.wanted) or time.time() >= budget.deadline:
+    if enough(attempts, budget.wanted) or state["stalled"] or time.time() >= budget.deadline:
         return "finish"
     step = next_step(budget, len(attempts), state["rounds"])
     if step is None:
@@ -120,7 +122,8 @@ async def sample(state: State, runtime: Runtime[Services]) -> dict[str, object]:
     """Fresh candidates: first one as the client asked, then a wide call."""
     step = _step(state)
     messages = prompts.first(state["request"].messages)
-    return {"attempts": await _attempts(state, runtime.context, step, messages, parent=None)}
+    made = await _attempts(state, runtime.context, step, messages, parent=None)
+    return {"attempts": made, "stalled": not made}
 
 
 async def repair(state: State, runtime: Runtime[Services]) -> dict[str, object]:
@@ -137,7 +140,8 @@ async def repair(state: State, runtime: Runtime[Services]) -> dict[str, object]:
         if not await _fits(messages, request, services):
             messages, parent = prompts.first(request.messages), None
     services.run.tell(f"repair round {rounds}" + (f": from candidate {parent + 1}" if parent is not None else ""))
-    return {"attempts": await _attempts(state, services, step, messages, parent=parent), "rounds": rounds}
+    made = await _attempts(state, services, step, messages, parent=parent)
+    return {"attempts": made, "rounds": rounds, "stalled": not made}
 
 
 async def finish(state: State, runtime: Runtime[Services]) -> dict[str, object]:
@@ -177,7 +181,8 @@ async def _attempts(
 ) -> list[Attempt]:
     """Sample one step's candidates and execute each as soon as it is complete, until one is verified or time is up.
 
-    An engine that fails is asked again, with growing pauses, as long as the deadline allows.
+    An engine that fails is asked again, with growing pauses, as long as the deadline allows. Its failures are raised
+    only while there is nothing to return.
     """
     request, run = state["request"], services.run
     made: list[Attempt] = []
@@ -190,6 +195,10 @@ async def _attempts(
             return made
         except TimeoutError:
             return made
+        except EngineRefused:
+            if run.attempts:
+                return made
+            raise
         except EngineUnavailable as error:
             if len(made) == step.candidates or enough(run.attempts, request.budget.wanted):
                 return made

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from agent.errors import EngineUnavailable
+from agent.errors import EngineError
 from agent.extract import extract
 from agent.policy import Spend
 from agent.sandbox.contract import Isolation
@@ -41,7 +41,7 @@ def program(body: str) -> str:
 class ScriptedPolicy:
     """Answers with the given texts in order, the last one for ever after; an exception in the script is raised."""
 
-    script: Sequence[str | EngineUnavailable]
+    script: Sequence[str | EngineError]
     delay_s: float = 0.0
     tokens: int | None = 10
     """What `count_tokens` says."""
@@ -68,7 +68,7 @@ class ScriptedPolicy:
                 step = self.script[min(self._next, len(self.script) - 1)]
                 self._next += 1
                 await asyncio.sleep(self.delay_s)
-                if isinstance(step, EngineUnavailable):
+                if isinstance(step, EngineError):
                     raise step
                 made = candidate(step, sampling)
                 spend(0, made.completion_tokens)

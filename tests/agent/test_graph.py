@@ -11,7 +11,7 @@ import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agent.budget import Budget
-from agent.errors import EngineUnavailable
+from agent.errors import EngineRefused, EngineUnavailable
 from agent.graph import Request, Services, State, build_graph, initial_state
 from agent.run import Run
 from memory.records import Outcome, Sampling, TestSource
@@ -130,6 +130,14 @@ async def test_an_engine_that_fails_late_costs_nothing_already_made() -> None:
     policy = ScriptedPolicy([WRONG, WRONG, EngineUnavailable("gone")])
     state, _, _ = await refine(request(seconds=0.8), policy, ScriptedSandbox(passes_if(lambda code: False)))
     assert len(state["attempts"]) == 2
+
+
+async def test_a_prompt_the_engine_refuses_ends_the_search_with_what_there_is() -> None:
+    policy = ScriptedPolicy([WRONG, EngineRefused(400, "too long")])
+    state, _, _ = await refine(request(), policy, ScriptedSandbox(passes_if(lambda code: False)))
+    assert len(state["attempts"]) == 1 and state["accepted"] == 0
+    with pytest.raises(EngineRefused):
+        await refine(request(), ScriptedPolicy([EngineRefused(400, "no")]), ScriptedSandbox(passes_if(lambda c: False)))
 
 
 async def test_cancelling_closes_the_engine_call_and_the_sandbox_and_keeps_what_was_made() -> None:
