@@ -17,7 +17,6 @@ import random
 import signal
 import socket
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,6 +27,7 @@ import httpx
 
 from server.engine.child import tethered
 from server.engine.errors import EngineFailed, LocalEngineError
+from server.engine.last_words import cause, last_words
 from server.engine.library import LocalModel, ensure_model
 from server.engine.link import Readiness
 from server.engine.settings import DEFAULT_MODEL, SMALL_MODEL, EngineSettings
@@ -37,7 +37,6 @@ from server.engine.vllm import Launch, launch
 _log = logging.getLogger("burnish.engine")
 
 _LOG_LIMIT = 16 * 2**20
-_TAIL_LINES = 25
 
 
 class EngineState(StrEnum):
@@ -218,13 +217,15 @@ class ManagedEngine:
             ready_s = await self._run_once(model)
             was_ready = was_ready or ready_s is not None
             crashes = 1 if ready_s is not None and ready_s > self._patience.settled_s else crashes + 1
+            words = last_words(self.log_path, self._log_start)
             if crashes >= (self._patience.crashes if was_ready else self._patience.first_crashes):
-                raise EngineFailed(
-                    f"the engine ended {crashes} times in a row and is given up; its log is {self.log_path}",
-                    self._tail(),
+                told = cause(words) or "it does not say why"
+                message = (
+                    f"the engine ended {crashes} times in a row and is given up: {told}; its log is {self.log_path}"
                 )
+                raise EngineFailed(message, "\n".join(words))
             pause = self._patience.backoff_s[min(crashes, len(self._patience.backoff_s)) - 1]
-            _log.warning("the engine ended unexpectedly; restart in %.0f s; it said last:\n%s", pause, self._tail(8))
+            _log.warning("the engine ended unexpectedly; restart in %.0f s; it said last:\n%s", pause, "\n".join(words))
             self._become(EngineState.RESTARTING, "the engine ended unexpectedly and is restarted")
             await asyncio.sleep(pause)
 
@@ -308,12 +309,6 @@ class ManagedEngine:
             self._since = time.monotonic()
         self.state, self.detail = state, detail
         self._changed.set()
-
-    def _tail(self, count: int = _TAIL_LINES) -> str:
-        """The last lines that the latest process wrote."""
-        with self.log_path.open("rb") as log:
-            log.seek(self._log_start)
-            return b"".join(deque(log, count)).decode(errors="replace").rstrip()
 
 
 def configured_model(settings: EngineSettings, models_dir: Path, report: Report) -> LocalModel:
