@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from server.cli.common import CommandError, Json
 from server.cli.progress import shown
@@ -47,10 +45,8 @@ def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([_facts(model) for model in models]))
         return
-    table = Table("name", "context", "source", "folder", box=None)
     for model in models:
-        table.add_row(model.name, str(model.context_length), model.source, str(model.path))
-    Console(soft_wrap=True).print(table)
+        print(f"{model.name}\n    {model.context_length} tokens of context, from {model.source}\n    {model.path}")
 
 
 def _settings(data_dir: Path | None) -> Settings:
