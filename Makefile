@@ -17,7 +17,7 @@ BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
 help:
-	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+	@awk '!/^#/ { exit } { sub(/^# ?/, ""); print }' Makefile
 
 setup:
 	@deploy/setup.sh server
