@@ -196,7 +196,9 @@ class _Program:
             target, positional, named = arguments
             value = target(*positional, **named)
             reply = {"ok": codec.encode(value, self._export, self._shared_name)}
-            if any(isinstance(item, _COPIED_BACK) or self._shared_name(item) for item in (*positional, *named.values())):
+            if any(
+                isinstance(item, _COPIED_BACK) or self._shared_name(item) for item in (*positional, *named.values())
+            ):
                 after = codec.encode([positional, named], self._export, self._shared_name)
                 reply["args"] = after
             return reply
@@ -212,6 +214,7 @@ class _Program:
         return described
 
     def _export(self, value: object) -> list[Json]:
+        extra: Json
         kind = "class" if isinstance(value, type) else "function" if _is_function(value) else "object"
         if kind == "class":
             name, extra = str(getattr(value, "__name__", "?")), _bases(value)

@@ -7,6 +7,7 @@ A value is a JSON scalar (None, bool, int, float, str) or a list whose first ite
     c D F     complex, Decimal, Fraction           r q    range, deque
     T         date, time, datetime, timedelta      n      numpy array: dtype, nested list
     N         named tuple: class, fields, values   o      index into the message's table of shared objects
+    g         a built-in type or pure function by name
     h         a reference made by `export`, read by `resolve`
 
 A subclass of int, float, str, bytes, list, tuple, set or dict travels as its plain base value, read without running its
@@ -18,6 +19,7 @@ Standard library only: this module runs inside the jail.
 from __future__ import annotations
 
 import base64
+import builtins
 import collections
 import datetime
 import decimal
@@ -41,6 +43,11 @@ Export = Callable[[object], list[Json]]
 Resolve = Callable[[list[Json]], object]
 
 _SCALARS = frozenset({int, float, str, bool, type(None)})
+_PURE = frozenset("abs all any chr divmod hash hex len max min ord pow repr round sorted sum".split())
+_GLOBALS: dict[str, object] = {
+    name: value for name, value in vars(builtins).items() if name in _PURE or isinstance(value, type)
+}
+_GLOBAL_NAMES = {id(value): name for name, value in _GLOBALS.items()}
 _SMALL = 1 << 63
 _MAX_FRACTION = 20_000
 _TIMES = {"date": datetime.date, "time": datetime.time, "datetime": datetime.datetime}
@@ -107,7 +114,7 @@ def decode(
     """
     try:
         classes = shared or {}
-        objects = [object.__new__(classes[name]) for name, _ in wire["o"]]
+        objects: list[object] = [object.__new__(classes[name]) for name, _ in wire["o"]]
         decoder = _Decoder(resolve, objects, arrays)
         for item, (_, attributes) in zip(objects, wire["o"], strict=True):
             for name, attribute in decoder.mapping(attributes, 0).items():
@@ -149,10 +156,9 @@ class _Encoder:
         held = list(values)
         self._spend(len(held))
         out: list[Json] = [tag]
-        if set(map(type, held)) <= _SCALARS:
-            if all(type(item) is not int or -_SMALL <= item < _SMALL for item in held):
-                out += held
-                return out
+        if set(map(type, held)) <= _SCALARS and all(type(item) is not int or -_SMALL <= item < _SMALL for item in held):
+            out += held
+            return out
         out += [self.value(item, depth + 1) for item in held]
         return out
 
@@ -191,6 +197,8 @@ class _Encoder:
             if type(fields) is tuple and all(type(name) is str for name in fields):
                 values = self.items("t", tuple.__iter__(value), depth)
                 return ["N", type(value).__name__, list(fields), values]
+        if id(value) in _GLOBAL_NAMES:
+            return ["g", _GLOBAL_NAMES[id(value)]]
         if self._export is not None and _is_enum(value):
             return self._export(value)
         for base, handler in _SUBCLASSES:
@@ -310,15 +318,18 @@ class _Decoder:
                 raise Malformed("a fraction is too long to be reduced")
             return fractions.Fraction(int(wire[1], 16), int(wire[2], 16))
         if tag == "r":
-            start, stop, step = self._items(wire, depth)
-            return range(start, stop, step)  # type: ignore[arg-type]
+            bounds: list[Any] = self._items(wire, depth)
+            return range(*bounds)
         if tag == "q":
             held = self.value(wire[2], depth + 1)
             return collections.deque(held, wire[1])  # type: ignore[call-overload]
         if tag == "T":
             if wire[1] == "timedelta":
                 return datetime.timedelta(*wire[2:])
-            return _TIMES[wire[1]].fromisoformat(wire[2])
+            kind: Any = _TIMES[wire[1]]
+            return kind.fromisoformat(wire[2])
+        if tag == "g":
+            return _GLOBALS[wire[1]]
         if tag == "n":
             held = self.value(wire[2], depth + 1)
             return _array(held, str(wire[1])) if self._arrays else held
@@ -336,7 +347,7 @@ class _Decoder:
 
 @functools.lru_cache(maxsize=256)
 def _named_tuple_class(name: str, fields: tuple[str, ...]) -> Any:
-    return collections.namedtuple(name if name.isidentifier() else "Record", fields, rename=True)  # type: ignore[misc]
+    return collections.namedtuple(name if name.isidentifier() else "Record", fields, rename=True)
 
 
 def _spread(keys: list[object]) -> list[object]:

@@ -23,11 +23,8 @@ def same_value(actual: object, expected: object, *, from_json: bool = False) -> 
         sequences = (list, tuple) if from_json else (type(expected),)
         return (
             isinstance(actual, sequences)
-            and len(actual) == len(expected)  # type: ignore[arg-type]
-            and all(
-                same_value(left, right, from_json=from_json)
-                for left, right in zip(actual, expected, strict=True)  # type: ignore[call-overload]
-            )
+            and len(actual) == len(expected)
+            and all(same_value(left, right, from_json=from_json) for left, right in zip(actual, expected, strict=True))
         )
     if isinstance(expected, dict):
         return isinstance(actual, dict) and _same_mapping(actual, expected, from_json=from_json)

@@ -73,7 +73,9 @@ def _place_of_syntax_error(fault: dict[str, Json], error: SyntaxError) -> None:
         last, end = error.lineno, start + 1
     fault["span"] = (error.lineno, start, last, end)
     text = (error.text or "").rstrip("\n")[:500]
-    fault["traceback"] = f'  File "{trace.PROGRAM}", line {error.lineno}\n    {text.strip()}\n{fault["type"]}: {fault["message"]}'
+    fault["traceback"] = (
+        f'  File "{trace.PROGRAM}", line {error.lineno}\n    {text.strip()}\n{fault["type"]}: {fault["message"]}'
+    )
 
 
 def _program_frames(traceback: TracebackType | None) -> list[tuple[TracebackType, int]]:

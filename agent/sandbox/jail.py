@@ -100,10 +100,8 @@ def unshare_base() -> Identity:
 
 def _root_identity() -> Identity:
     """Two uids that nobody else on this machine uses while this process lives."""
-    largest = max(
-        (int(first) + int(count) - 1 for first, _, count in map(str.split, Path("/proc/self/uid_map").read_text().splitlines())),
-        default=0,
-    )  # fmt: skip
+    ranges = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    largest = max((int(first) + int(count) - 1 for first, _, count in ranges), default=0)
     base = _LARGE_RANGE // 2 if largest >= _LARGE_RANGE else max(largest - 20_000, 1000)
     span = 1 << 29 if largest >= _LARGE_RANGE else max((largest - base) // 2, 1)
     candidate = base + 2 * (os.getpid() % span)

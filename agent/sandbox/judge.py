@@ -30,6 +30,8 @@ from agent.sandbox.rpc import Gone, Peer
 
 TESTS = "<tests>"
 MAX_TEXT = 500
+_HARNESS = ("candidate", "check", cases.RECORDER)
+"""Names whose meaning the program cannot change."""
 _ALIASES = {("np", "numpy"), ("pd", "pandas"), ("plt", "matplotlib.pyplot"), ("dt", "datetime")}
 
 
@@ -72,7 +74,7 @@ class _Judge:
         self._names = _Names(self._program, order["names"], self._base, _root(order["entry_point"]))
         sys.modules["pytest"] = minipytest.module()
         sys.modules["tests"] = ModuleType("tests")
-        sys.meta_path.append(_Finder(self._names))  # type: ignore[arg-type]
+        sys.meta_path.append(_Finder(self._names))
 
     def run(self) -> None:
         skip = {tuple(done) for done in self._order["skip"]}
@@ -111,7 +113,9 @@ class _Judge:
         sys.modules["tests"].__dict__.update(namespace)
         exec(code, namespace)
         if runner == "check" and not cases.calls_check(tree):
-            namespace["check"](eval(entry_point, namespace) if entry_point else None)
+            if "candidate" not in namespace:
+                namespace["candidate"] = eval(entry_point, namespace) if entry_point else None
+            namespace["check"](namespace["candidate"])
         if runner in ("pytest", "unittest"):
             _run_collected(namespace, recorder)
 
@@ -121,16 +125,14 @@ class _Judge:
         root = _root(entry_point)
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | ({root} if root else set())
         for name in used:
-            if name == root or not (hasattr(builtins, name) or name in namespace):
+            if name == root or not (name in _HARNESS or hasattr(builtins, name) or name in namespace):
                 try:
                     namespace[name] = self._names.find(name)
                 except KeyError:
                     continue
-        if root in namespace and "candidate" not in namespace:
-            try:
+        if root in namespace:
+            with contextlib.suppress(Exception):
                 namespace["candidate"] = eval(entry_point or "", namespace)
-            except Exception:
-                return
 
 
 def _root(entry_point: str | None) -> str:
@@ -171,7 +173,9 @@ class _Names:
 def _imported(name: str, module: str, attribute: str) -> Any:
     """What the program imported under `name`, imported here from the same place; only where the names agree, so that
     a program cannot give the tests another function than the one they mean."""
-    agrees = attribute.split(".")[-1] == name if attribute else module.split(".")[-1] == name or (name, module) in _ALIASES
+    agrees = (
+        attribute.split(".")[-1] == name if attribute else module.split(".")[-1] == name or (name, module) in _ALIASES
+    )
     if not agrees or module.split(".")[0] not in {*sys.stdlib_module_names, "numpy", "pandas"}:
         raise KeyError(name)
     try:

@@ -75,7 +75,7 @@ def raises(expected: Any, *call: Any, match: str | None = None, **named: Any) ->
 
 
 class Approx:
-    """`pytest.approx`: relative 1e-6 or absolute 1e-12, whichever is wider; sequences and mappings element by element."""
+    """`pytest.approx`: relative 1e-6 or absolute 1e-12, whichever is wider; of containers, element by element."""
 
     def __init__(self, expected: Any, rel: float | None = None, abs: float | None = None, nan_ok: bool = False) -> None:
         self._expected = expected
@@ -102,9 +102,7 @@ class Approx:
             )
         if isinstance(expected, Sequence) and not isinstance(expected, str | bytes):
             return (
-                isinstance(actual, Sequence)
-                and len(actual) == len(expected)
-                and all(map(self._same, actual, expected))
+                isinstance(actual, Sequence) and len(actual) == len(expected) and all(map(self._same, actual, expected))
             )
         if isinstance(expected, complex | float | int) and not isinstance(expected, bool):
             if not isinstance(actual, complex | float | int):
@@ -129,7 +127,9 @@ def skip(reason: str = "", **ignored: Any) -> None:
     raise Skipped(reason)
 
 
-def fixture(function: Any = None, *, params: Sequence[Any] | None = None, name: str | None = None, **ignored: Any) -> Any:
+def fixture(
+    function: Any = None, *, params: Sequence[Any] | None = None, name: str | None = None, **ignored: Any
+) -> Any:
     """`pytest.fixture`; scopes are ignored, every test gets its own."""
 
     def mark_it(made: Any) -> Any:

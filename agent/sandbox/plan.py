@@ -72,10 +72,7 @@ class Plan:
 def make(tests: Sequence[Test], *, entry_point: str | None, prelude: str) -> Plan:
     """Raises BadTests for test source, prelude or entry point that does not compile, and expectations that are no
     literals."""
-    if prelude:
-        given = _bound_names(_parse(prelude, "the prelude"))
-    else:
-        given = frozenset()
+    given = _bound_names(_parse(prelude, "the prelude")) if prelude else frozenset()
     if entry_point:
         _parse(entry_point, "the entry point", mode="eval")
     literals: list[Literal] = []
@@ -257,25 +254,30 @@ def _distance(
     for call, number in ((difference.left, difference.right), (difference.right, difference.left)):
         expected = _constant(number)
         if _is_plain_call(call, foreign) and isinstance(expected, int | float):
-            wanted = expected
-            limit = bound
-
-            def check(actual: object) -> bool:
-                if not isinstance(actual, int | float):
-                    return False
-                try:
-                    distance = abs(actual - wanted)
-                except OverflowError:
-                    return False
-                return distance < limit if strict else distance <= limit
-
-            return call, check, f"{ast.unparse(number)} within {ast.unparse(right)}"
+            return call, _within(expected, bound, strict=strict), f"{ast.unparse(number)} within {ast.unparse(right)}"
     return None
+
+
+def _within(expected: float, bound: float, *, strict: bool) -> Check:
+    def check(actual: object) -> bool:
+        if not isinstance(actual, int | float):
+            return False
+        try:
+            distance = abs(actual - expected)
+        except OverflowError:
+            return False
+        return distance < bound if strict else distance <= bound
+
+    return check
 
 
 def _is_close(test: ast.expr, foreign: frozenset[str]) -> tuple[ast.expr, Check, str | None] | None:
     """`math.isclose(call, number)`, either way round, with literal tolerances."""
-    if not isinstance(test, ast.Call) or ast.unparse(test.func) not in ("math.isclose", "isclose") or len(test.args) != 2:
+    if (
+        not isinstance(test, ast.Call)
+        or ast.unparse(test.func) not in ("math.isclose", "isclose")
+        or len(test.args) != 2
+    ):
         return None
     tolerances: dict[str, float] = {}
     for keyword in test.keywords:
@@ -286,18 +288,13 @@ def _is_close(test: ast.expr, foreign: frozenset[str]) -> tuple[ast.expr, Check,
     for call, number in (test.args, test.args[::-1]):
         expected = _constant(number)
         if _is_plain_call(call, foreign) and isinstance(expected, int | float):
-            wanted = float(expected)
-
-            def check(actual: object) -> bool:
-                return compare.close(
-                    actual,
-                    wanted,
-                    relative=tolerances.get("rel_tol", 1e-9),
-                    absolute=tolerances.get("abs_tol", 0.0),
-                )
-
-            return call, check, f"close to {ast.unparse(number)}"
+            return call, _near(expected, tolerances), f"close to {ast.unparse(number)}"
     return None
+
+
+def _near(expected: float, tolerances: dict[str, float]) -> Check:
+    relative, absolute = tolerances.get("rel_tol", 1e-9), tolerances.get("abs_tol", 0.0)
+    return lambda actual: compare.close(actual, expected, relative=relative, absolute=absolute)
 
 
 def _truthy(actual: object) -> bool:

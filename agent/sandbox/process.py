@@ -204,7 +204,8 @@ class WorkerProcess:
         self._process.kill()
         self._last_words = self._said()
         self._errors.close()
-        for future in (self._hello, *self._children.values()):
+        waiting: list[asyncio.Future[Any]] = [self._hello, *self._children.values()]
+        for future in waiting:
             if not future.done():
                 future.set_exception(WorkerLost(message))
                 future.exception()
@@ -242,9 +243,8 @@ def _executable() -> str:
 
 def _interpreter() -> dict[str, list[str]]:
     """Folders of the interpreter and of installed packages that the jail shows."""
-    site = [
-        path for path in dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))) if Path(path).is_dir()
-    ]  # fmt: skip
+    folders = dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
+    site = [path for path in folders if Path(path).is_dir()]
     prefix = [] if sys.base_prefix in ("/", "/usr", "/usr/local") else [sys.base_prefix]
     return {"visible": [*prefix, _executable(), *site], "site": site}
 
@@ -252,6 +252,4 @@ def _interpreter() -> dict[str, list[str]]:
 def make_bait(port: int, file: str) -> Bait:
     """What the probes of a worker try to reach in this process."""
     variable = next((name for name in os.environ if name not in _ENVIRONMENT), "BURNISH_CANARY")
-    return Bait(
-        port=port, file=file, pid=os.getpid(), variable=variable, version=sys.version, prefix=sys.base_prefix
-    )
+    return Bait(port=port, file=file, pid=os.getpid(), variable=variable, version=sys.version, prefix=sys.base_prefix)

@@ -31,7 +31,7 @@ class Program:
         self._stubs: dict[str, type[BaseException]] = {}
 
     def call(self, target: object, positional: tuple[object, ...], named: dict[str, object]) -> object:
-        """Call an object of the program. Lists, dicts and sets among the arguments are updated to what it made of them."""
+        """Call an object of the program. Mutable arguments are updated to what it made of them."""
         reply = self._request("call", [target, list(positional), named])
         value = self.decode(reply.get("ok"))
         if "args" in reply:
@@ -56,7 +56,8 @@ class Program:
         try:
             if op != "callback":
                 raise TypeError(f"unknown operation {op}")
-            name, positional, named = codec.decode(wire, self._resolve, self._shared)  # type: ignore[misc]
+            decoded: Any = codec.decode(wire, self._resolve, self._shared)
+            name, positional, named = decoded
             target: Any = self._exported[wire["h"]]
             if name:
                 if str(name).startswith("_"):
@@ -136,9 +137,7 @@ class Proxy:
     burnish_base: object
     burnish_own: bool
 
-    def burnish_init(
-        self, program: Program, index: int, kind: str, name: str, owner: int | None, base: object
-    ) -> None:
+    def burnish_init(self, program: Program, index: int, kind: str, name: str, owner: int | None, base: object) -> None:
         """Fill the fields; `owner` is the reference of the class, `base` the plain value of an enum member."""
         state = self.__dict__
         state["burnish_program"], state["burnish_index"], state["burnish_kind"] = program, index, kind
@@ -202,6 +201,12 @@ class Proxy:
     def __exit__(self, *details: object) -> bool:
         return bool(self.burnish_program.operate("exit", self))
 
+    def __format__(self, spec: str) -> str:
+        return str(self.burnish_program.operate("format", self, spec))
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return self.burnish_program.operate("round", self, *([] if digits is None else [digits]))
+
     def __dir__(self) -> list[str]:
         return list(self.burnish_program.operate("dir", self))
 
@@ -250,14 +255,6 @@ def _owned(operand: Proxy, value: object) -> object:
     return value
 
 
-def _format(self: Proxy, spec: str) -> str:
-    return str(self.burnish_program.operate("format", self, spec))
-
-
-def _round(self: Proxy, digits: int | None = None) -> Any:
-    return self.burnish_program.operate("round", self, *([] if digits is None else [digits]))
-
-
 for _name in ("len", "str", "repr", "int", "float", "index", "reversed"):
     setattr(Proxy, f"__{_name}__", _unary(_name))
 for _name in ("abs", "neg", "pos", "invert"):
@@ -273,8 +270,6 @@ for _name in ("getitem", "setitem", "delitem"):
         f"__{_name}__",
         lambda self, *arguments, _operation=_name: self.burnish_program.operate(_operation, self, *arguments),
     )
-setattr(Proxy, "__format__", _format)
-setattr(Proxy, "__round__", _round)
 
 
 def _builtin_name(error: BaseException) -> str:
@@ -282,7 +277,7 @@ def _builtin_name(error: BaseException) -> str:
 
 
 def _merge(old: Any, new: Any) -> Any:
-    """Make `old` hold what `new` holds, keeping its identity and that of mutable values inside where the kinds match."""
+    """Make `old` hold what `new` holds, keeping its identity and that of mutable values inside where kinds match."""
     if isinstance(old, list) and isinstance(new, list):
         kept = [_merge(old[i], new[i]) if i < len(old) else new[i] for i in range(len(new))]
         old[:] = kept

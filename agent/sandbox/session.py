@@ -27,6 +27,10 @@ from memory.records import CaseResult, Fault, Limits, Outcome, Verdict
 _CHUNK = 256 * 1024
 _TEXT = 500
 _ROLE = "candidate"
+_LINGER = 0.2
+"""Seconds between a closed connection and the end of its process, if that is on its way."""
+_JUDGE_PATIENCE = 5.0
+"""Seconds that a judge may wait longer than the program, so that the one that hangs is the one that is blamed."""
 _LINE = re.compile(rb'File "' + re.escape(trace.PROGRAM.encode()) + rb'", line (\d+)')
 _COMPARE_ERRORS = (ArithmeticError, TypeError, ValueError, RecursionError, AttributeError)
 
@@ -210,7 +214,7 @@ class Run:
             await session.start_judge(units, done)
             while True:
                 message = await session.verdict()
-                event, index, number = message.get("event"), message.get("unit"), message.get("case")
+                event, index = message.get("event"), message.get("unit")
                 if event == "done" and message.get("nonce") == session.nonce:
                     for unit in units:
                         self._close(unit)
@@ -222,10 +226,10 @@ class Run:
                 if event == "plan":
                     self._planned[index] = [str(name) for name in message["cases"]]
                 elif event == "begin":
-                    current = (index, int(number))
+                    current = (index, int(message["case"]))
                     self._worker.mark(session.id)
                 elif event == "result":
-                    self._keep(by_index[index], int(number), message)
+                    self._keep(by_index[index], int(message["case"]), message)
                     current = None
         except Closed:
             outcome, fault = await session.death()
@@ -413,6 +417,8 @@ class Session:
                     return None
                 elif "fault" in message:
                     return of_fault(message["fault"], compiling=compiling)
+                else:
+                    raise Closed("not a report of loading")
         except Closed:
             return await self._death_in_load(ready=ready, compiling=compiling)
 
@@ -456,9 +462,9 @@ class Session:
             role="judge",
             memory_mb=max(512, self._program.limits.memory_mb),
             cpu=self._order.cpu,
-            wall=self._order.wall,
+            wall=self._order.wall + _JUDGE_PATIENCE,
             test_cpu=self._order.test_cpu,
-            test_wall=self._order.test_wall,
+            test_wall=self._order.test_wall + _JUDGE_PATIENCE,
             processes=False,
         )
         self._channel.socket.setblocking(True)
@@ -493,12 +499,16 @@ class Session:
 
     async def death(self) -> tuple[Outcome, Fault]:
         """What the end of the program's process means, or that of the judge where the tests themselves ran too long."""
-        if self._judge_exit is not None and self._judge_exit.done() and self._judge_exit.result().reason:
-            return of_exit(self._judge_exit.result(), self._program.limits, overflow=False, line=None)
-        self._worker.kill(self.id, "judge")
-        if not self._exit.done():
-            await asyncio.wait([self._exit], timeout=0.2)
+        judge: Exit | None = None
+        if self._judge_exit is not None:
+            self._worker.kill(self.id, "judge")
+            judge = await self._judge_exit
+        too_long = judge is not None and judge.reason not in (None, "killed")
+        if not too_long:
+            await asyncio.wait([self._exit], timeout=_LINGER)
         ended = await self.ended()
+        if judge is not None and too_long and ended.reason in (None, "killed"):
+            return of_exit(judge, self._program.limits, overflow=False, line=None)
         if ended.reason == "killed" and not self._output.overflow:
             return Outcome.RUNTIME_ERROR, Fault(
                 type="ProtocolError", message="the program's process closed or broke its connection"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import mmap
+import re
 import sys
 from bisect import bisect_right
 from types import CodeType
@@ -52,7 +53,9 @@ class Statements:
             stmt = self._statements[index]
             last, end = stmt.end_lineno or stmt.lineno, stmt.end_col_offset or 0
             if (line, column) < (last, end):
-                last, end = _header_end(stmt) or (last, end)
+                header = _header_end(stmt)
+                if header is not None:
+                    last, end = self._past_brackets(*header)
                 return (
                     stmt.lineno,
                     self._characters(stmt.lineno, stmt.col_offset),
@@ -61,6 +64,11 @@ class Statements:
                 )
             index -= 1
         return None
+
+    def _past_brackets(self, line: int, column: int) -> tuple[int, int]:
+        rest = self._lines[line - 1].encode("utf-8", "surrogatepass")[column:]
+        closing = re.match(rb"[\s)]*\)(?=\s*(:|->))", rest)
+        return line, column + (closing.end() if closing else 0)
 
     def _characters(self, line: int, column: int) -> int:
         if line > len(self._lines):

@@ -1,4 +1,4 @@
-"""From limits, exit reports and case results to a Verdict. What the program's process said is read as untrusted text."""
+"""From limits, exit reports and case results to a Verdict. What the program said is read as untrusted text."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ def sandbox_error(run_id: str, message: str, seconds: float = 0.0) -> Verdict:
 def of_fault(fault: Json, *, compiling: bool = False) -> tuple[Outcome, Fault]:
     """Outcome and record of an exception that the program's process described."""
     record = fault if type(fault) is dict else {}
-    line, span = record.get("line"), record.get("span")
+    line, span = record.get("line"), _span(record.get("span"))
     made = Fault(
         type=_text(record.get("type"), 200) or "Exception",
         message=_text(record.get("message"), _MESSAGE),
         line=line if type(line) is int and line > 0 else None,
-        span=(span[0], span[1], span[2], span[3]) if _is_span(span) else None,
+        span=span,
         traceback=_text(record.get("traceback"), _TRACEBACK),
     )
     if compiling:
@@ -123,8 +123,10 @@ def shown(output: bytes) -> str:
     return output.decode("utf-8", "backslashreplace")
 
 
-def _is_span(span: Json) -> bool:
-    return type(span) is list and len(span) == 4 and all(type(part) is int and 0 <= part < 1 << 31 for part in span)
+def _span(wire: Json) -> tuple[int, int, int, int] | None:
+    if type(wire) is list and len(wire) == 4 and all(type(part) is int and 0 <= part < 1 << 31 for part in wire):
+        return (wire[0], wire[1], wire[2], wire[3])
+    return None
 
 
 def _text(value: Json, limit: int) -> str:

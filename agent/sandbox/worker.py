@@ -33,8 +33,9 @@ from agent.sandbox import candidate, codec, jail, judge, kernel
 
 MAX_MESSAGE = 65536
 _TICK = 0.01
-_LAST_WORDS = 0.05
-"""Seconds between the request for a stack dump and SIGKILL."""
+_LAST_WORDS_CPU = 0.02
+_LAST_WORDS_WALL = 0.5
+"""A process asked for its stack has had the time to tell it after so many seconds of CPU, or of waiting."""
 _CLOSED_FROM = 5
 
 # fmt: off
@@ -42,8 +43,8 @@ _PREIMPORTED = (
     "abc", "argparse", "array", "ast", "asyncio", "base64", "bisect", "calendar", "cmath", "collections",
     "collections.abc", "contextlib", "copy", "csv", "dataclasses", "datetime", "_strptime", "decimal", "difflib",
     "enum", "fractions", "functools", "hashlib", "heapq", "html", "inspect", "io", "itertools", "json", "logging",
-    "math", "numbers", "operator", "os", "pathlib", "pprint", "queue", "random", "re", "secrets", "shutil", "statistics",
-    "string", "struct", "sys", "tempfile", "textwrap", "threading", "time", "traceback", "types", "typing",
+    "math", "numbers", "operator", "os", "pathlib", "pprint", "queue", "random", "re", "secrets", "shutil",
+    "statistics", "string", "struct", "sys", "tempfile", "textwrap", "threading", "time", "traceback", "types", "typing",
     "unicodedata", "unittest", "unittest.mock", "uuid", "zlib", "concurrent.futures", "concurrent.futures.thread",
 )
 # fmt: on
@@ -65,6 +66,7 @@ class _Child:
     mark_wall: float = 0.0
     reason: str | None = None
     kill_at: float | None = None
+    kill_cpu: float = 0.0
 
     @property
     def clock(self) -> float:
@@ -252,12 +254,12 @@ class _Zygote:
 
     def _watch(self, child: _Child, now: float) -> None:
         if child.kill_at is not None:
-            if now >= child.kill_at:
+            if now >= child.kill_at or child.clock >= child.kill_cpu:
                 os.kill(child.pid, signal.SIGKILL)
         elif child.reason is None:
             child.reason = child.exceeded(now)
             if child.reason is not None:
-                child.kill_at = now + _LAST_WORDS
+                child.kill_at, child.kill_cpu = now + _LAST_WORDS_WALL, child.clock + _LAST_WORDS_CPU
                 os.kill(child.pid, signal.SIGUSR2)
 
     def _reap(self, child: _Child) -> None:

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.sandbox.compare import close, same_text, same_value
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected"),
+    [
+        (1, 1), (1, 1.0), (0.1 + 0.2, 0.3), (1e-12, 0.0), ([1, (2,)], [1, (2,)]), ({1, 2}, {2, 1}), ({"a": 0.3}, {"a": 0.1 + 0.2}),
+        (math.nan, math.nan), (math.inf, math.inf), (True, 1), (None, None), ("a", "a"), (10**400, 10**400), (-0.0, 0.0),
+    ],
+)  # fmt: skip
+def test_same_values(actual: object, expected: object) -> None:
+    assert same_value(actual, expected)
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected"),
+    [
+        (1, 2), (0.1, 0.1001), ((1, 2), [1, 2]), ([1, 2], (1, 2)), ([1, 2], [2, 1]), ([1], [1, 2]), ({1: 2}, {1: 3}), ("1", 1),
+        (None, 0), (math.inf, -math.inf), (math.nan, 1.0), (10**400, 1.0), (True, 0.0), ({1}, [1]), ({"1": 2}, {1: 2}),
+        (Decimal("0.5"), "0.5"), ("a ", "a"),
+    ],
+)  # fmt: skip
+def test_different_values(actual: object, expected: object) -> None:
+    assert not same_value(actual, expected)
+
+
+def test_expectations_from_json() -> None:
+    assert same_value((1, (2, 3)), [1, [2, 3]], from_json=True)
+    assert same_value({1: (2,)}, {"1": [2]}, from_json=True)
+    assert not same_value({2: (2,)}, {"1": [2]}, from_json=True)
+    assert not same_value({1, 2}, [1, 2], from_json=True)
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected"),
+    [
+        ("a\n", "a"), ("a  \nb\n\n", "a\nb"), ("a\r\nb", "a\nb"), ("0.3333333", "0.33333333"), ("x 1.0000001 y", "x 1.0 y"),
+        ("", "\n"), ("1  2", "1 2"), ("2", "2.0"),
+    ],
+)  # fmt: skip
+def test_same_text(actual: str, expected: str) -> None:
+    assert same_text(actual, expected)
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected"),
+    [
+        ("a", "b"), ("a\n\nb", "a\nb"), ("1.0", "1"), ("0.334", "0.333"), ("a b", "b a"), ("1 2", "1 2 3"), ("A", "a"), ("", "a"),
+        ("nan", "0.5"), ("1000001", "1000000"), ("inf", "1e5"),
+    ],
+)  # fmt: skip
+def test_different_text(actual: str, expected: str) -> None:
+    assert not same_text(actual, expected)
+
+
+@given(st.text(), st.text())
+def test_text_never_raises_and_is_reflexive(one: str, other: str) -> None:
+    assert same_text(one, one)
+    assert isinstance(same_text(one, other), bool)
+
+
+def test_close() -> None:
+    assert close(1, 1.0, relative=1e-9, absolute=0.0)
+    assert not close("1", 1.0, relative=1e-9, absolute=0.0)
+    assert not close(10**400, 1.0, relative=1e-9, absolute=0.0)
