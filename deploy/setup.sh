@@ -4,8 +4,9 @@
 #   deploy/setup.sh server    .venv: this package in editable form, with the development tools
 #   deploy/setup.sh engine    .venv-engine: vLLM, for the GPU if there is one, else for the CPU
 #
-# An environment counts as whole only when the stamp, written last, holds the digest of what it was made from. Without
-# it, after an interruption, pip goes on with what is there.
+# An environment counts as whole only when the stamp, written last, holds the digest of what it was made from. One whose
+# installation was interrupted is made anew: pip takes half a package for a whole one. What was downloaded is in pip's
+# cache.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -40,13 +41,14 @@ make_venv() { # folder
     if [[ -x $1/bin/python ]] && "$1/bin/python" -m pip --version >/dev/null 2>&1; then
         return
     fi
+    find "$1" -mindepth 1 ! -name burnish-begun -delete # an interpreter that has gone leaves a useless environment
     local python
     python=$(find_python)
     "$python" -c 'import venv, ensurepip' 2>/dev/null || fail \
         "$python cannot make virtual environments; on Debian and Ubuntu: apt-get install $("$python" -c \
             'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
     printf 'burnish setup: making %s with %s\n' "$1" "$python" >&2
-    "$python" -m venv --clear "$1"
+    "$python" -m venv "$1"
 }
 
 install() { # folder, then arguments of pip install
@@ -82,13 +84,19 @@ reaches() { # host
 }
 
 ensure() { # folder, digest, then the command that makes it
-    local stamp=$1/burnish-complete
+    local stamp=$1/burnish-complete begun=$1/burnish-begun
     if [[ -x $1/bin/python && -f $stamp && $(<"$stamp") == "$2" ]]; then
         return
     fi
+    if [[ -f $begun ]]; then
+        rm -rf "$1"
+    fi
     rm -f "$stamp"
+    mkdir -p "$1"
+    touch "$begun"
     "${@:3}"
     echo "$2" >"$stamp"
+    rm -f "$begun"
 }
 
 digest() {
