@@ -43,7 +43,10 @@ Export = Callable[[object], list[Json]]
 Resolve = Callable[[list[Json]], object]
 
 _SCALARS = frozenset({int, float, str, bool, type(None)})
-_PURE = frozenset("abs all any chr divmod hash hex len max min ord pow repr round sorted sum".split())
+_PURE = frozenset(
+    ("abs", "all", "any", "chr", "divmod", "hash", "hex", "len", "max", "min", "ord", "pow", "repr", "round",
+     "sorted", "sum")
+)  # fmt: skip
 _GLOBALS: dict[str, object] = {
     name: value for name, value in vars(builtins).items() if name in _PURE or isinstance(value, type)
 }

@@ -108,22 +108,29 @@ def _root_identity() -> Identity:
     return Identity("root", candidate, candidate + 1)
 
 
-def build_tree(visible: list[str]) -> None:
-    """Replace this process's file system by a read-only tree with `visible` and the system libraries.
+def build_tree(interpreter: list[str], packages: list[str]) -> list[str]:
+    """Replace this process's file system by a read-only tree with the system libraries, `interpreter` and `packages`.
 
-    `visible` paths keep their place, so an interpreter finds the libraries it was linked with. Raises Impossible.
+    `interpreter` paths keep their place, so that it finds the libraries it was linked with; where the folders of
+    installed packages stand now is returned. Raises Impossible.
     """
+    hidden = [path for path in interpreter if Path(path).is_relative_to(_MOUNT_POINT)]
+    if hidden:
+        raise Impossible(f"interpreter: {hidden[0]} lies in {_MOUNT_POINT}, which every program gets for itself")
     try:
         kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
-        sources = [Path(path) for path in dict.fromkeys((*_SYSTEM, *visible)) if Path(path).exists()]
-        opened = [(path, os.open(path, os.O_PATH | os.O_CLOEXEC)) for path in _outermost(sources)]
+        sources = [Path(path) for path in dict.fromkeys((*_SYSTEM, *interpreter)) if Path(path).exists()]
+        places = [(str(path), str(path)) for path in _outermost(sources)]
+        shown = [f"/packages/{number}" for number in range(len(packages))]
+        places += zip(packages, shown, strict=True)
+        opened = [(place, os.open(path, os.O_PATH | os.O_CLOEXEC)) for path, place in places]
         devices = [(f"/dev/{name}", os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC)) for name in _DEVICES]
         with contextlib.ExitStack() as stack:
             for _, fd in (*opened, *devices):
                 stack.callback(os.close, fd)
             kernel.mount("tmpfs", _MOUNT_POINT, "tmpfs", kernel.MS_NOSUID, "mode=0755,size=1m")
-            for path, fd in opened:
-                _bind(fd, _MOUNT_POINT + str(path), kernel.ATTR_READ_ONLY | kernel.ATTR_NOSUID | kernel.ATTR_NODEV)
+            for place, fd in opened:
+                _bind(fd, _MOUNT_POINT + place, kernel.ATTR_READ_ONLY | kernel.ATTR_NOSUID | kernel.ATTR_NODEV)
             for name, fd in devices:
                 _bind(fd, _MOUNT_POINT + name, kernel.ATTR_NOSUID)
         (Path(_MOUNT_POINT) / "dev/shm").symlink_to("/tmp")
@@ -131,7 +138,8 @@ def build_tree(visible: list[str]) -> None:
         kernel.pivot_root(_MOUNT_POINT)
         kernel.restrict_mount("/", kernel.ATTR_READ_ONLY | kernel.ATTR_NOSUID, recursive=False)
     except OSError as error:
-        raise Impossible(f"mounts ({error.strerror}): allow mount and pivot_root in the namespace") from None
+        raise Impossible(f"mounts ({error}): allow mount and pivot_root in the namespace") from None
+    return shown
 
 
 def _outermost(paths: list[Path]) -> list[Path]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.errors import BadTests
-from agent.sandbox import compare
+from agent.sandbox import cases, compare
 from memory.records import AssertTest, CallTest, CodeTest, StdioTest, Test
 
 MAX_SOURCE = 1 << 20
@@ -46,6 +46,8 @@ class Unit:
     runner: str
     """`assert`, `value`, or a runner of `CodeTest`."""
     source: str
+    cases: tuple[str, ...]
+    """Names of the cases, as far as the source tells them before it runs."""
     check: Check | None = None
     """For `value`: whether the value of the expression is right."""
     expected: str | None = None
@@ -87,7 +89,7 @@ def make(tests: Sequence[Test], *, entry_point: str | None, prelude: str) -> Pla
                 tree = _parse(test.source, "a test")
                 literal = _literal_assert(index, tree, foreign)
                 if literal is None:
-                    units.append(Unit(index, _short(test.source), "assert", test.source))
+                    units.append(Unit(index, _short(test.source), "assert", test.source, (_short(test.source),)))
                 else:
                     literals.append(literal)
             case CallTest():
@@ -100,7 +102,9 @@ def make(tests: Sequence[Test], *, entry_point: str | None, prelude: str) -> Pla
                 tree = _parse(test.source, "a test")
                 if test.runner == "check" and "check" not in _bound_names(tree):
                     raise BadTests("the test source defines no check(candidate)")
-                units.append(Unit(index, f"{test.runner} {index + 1}", test.runner, test.source))
+                name = f"{test.runner} {index + 1}"
+                names = cases.split(tree) if test.runner in ("check", "script") else []
+                units.append(Unit(index, name, test.runner, test.source, tuple(names or [name])))
     return Plan(tuple(literals), tuple(units), tuple(stdio))
 
 
@@ -143,7 +147,9 @@ def _call(index: int, test: CallTest, foreign: frozenset[str]) -> Literal | Unit
 
     if isinstance(expression, ast.expr) and _is_plain_call(expression, foreign):
         return Literal(index, _short(test.call), test.call, check, _short(test.expected, 500), assertion=False)
-    return Unit(index, _short(test.call), "value", test.call.strip(), check, _short(test.expected, 500))
+    return Unit(
+        index, _short(test.call), "value", test.call.strip(), (_short(test.call),), check, _short(test.expected, 500)
+    )
 
 
 _NOT_LITERAL = object()

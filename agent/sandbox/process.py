@@ -242,11 +242,11 @@ def _executable() -> str:
 
 
 def _interpreter() -> dict[str, list[str]]:
-    """Folders of the interpreter and of installed packages that the jail shows."""
+    """What the jail shows of the interpreter, and the folders of installed packages."""
     folders = dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
     site = [path for path in folders if Path(path).is_dir()]
     prefix = [] if sys.base_prefix in ("/", "/usr", "/usr/local") else [sys.base_prefix]
-    return {"visible": [*prefix, _executable(), *site], "site": site}
+    return {"interpreter": [*prefix, _executable()], "packages": site}
 
 
 def make_bait(port: int, file: str) -> Bait:

@@ -274,7 +274,7 @@ class Run:
 
     def _finished(self, unit: Unit) -> bool:
         kept = self._cases.get(unit.index)
-        return kept is not None and len(kept) >= len(self._planned.get(unit.index, [unit.name]))
+        return kept is not None and len(kept) >= len(self._planned.get(unit.index, unit.cases))
 
     async def _script(self, stdio: Stdio) -> None:
         name, test = stdio.name, stdio.test
@@ -304,7 +304,7 @@ class Run:
         for literal in literals:
             self._cases.setdefault(literal.index, {0: _case(literal.name, outcome, fault, literal.expected)})
         for unit in units:
-            names = self._planned.setdefault(unit.index, [unit.name])
+            names = self._planned.setdefault(unit.index, list(unit.cases))
             kept = self._cases.setdefault(unit.index, {})
             for number, name in enumerate(names):
                 kept.setdefault(number, _case(name, outcome, fault))

@@ -44,8 +44,9 @@ _PREIMPORTED = (
     "collections.abc", "contextlib", "copy", "csv", "dataclasses", "datetime", "_strptime", "decimal", "difflib",
     "enum", "fractions", "functools", "hashlib", "heapq", "html", "inspect", "io", "itertools", "json", "logging",
     "math", "numbers", "operator", "os", "pathlib", "pprint", "queue", "random", "re", "secrets", "shutil",
-    "statistics", "string", "struct", "sys", "tempfile", "textwrap", "threading", "time", "traceback", "types", "typing",
-    "unicodedata", "unittest", "unittest.mock", "uuid", "zlib", "concurrent.futures", "concurrent.futures.thread",
+    "statistics", "string", "struct", "sys", "tempfile", "textwrap", "threading", "time", "traceback", "types",
+    "typing", "unicodedata", "unittest", "unittest.mock", "uuid", "zlib", "concurrent.futures",
+    "concurrent.futures.thread",
 )
 # fmt: on
 
@@ -110,12 +111,11 @@ def main(control_fd: int) -> None:
 
 
 def _serve_inside(control: socket.socket, identity: jail.Identity, config: dict[str, Any]) -> None:
-    sys.path.extend(config["site"])
     for name in _PREIMPORTED:
         importlib.import_module(name)
     pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     memory = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-    jail.build_tree(config["visible"])
+    sys.path.extend(jail.build_tree(config["interpreter"], config["packages"]))
     kernel.empty_bounding_set()
     time.strptime("2000", "%Y")
     gc.collect()

@@ -52,6 +52,13 @@ async def test_check_runs_every_assert(pool: WorkerPool) -> None:
     assert (verdict.error.type, verdict.error.message, verdict.error.line) == ("Low", "-1 is low", 10)
 
 
+async def test_cases_are_counted_even_if_the_program_cannot_be_loaded(pool: WorkerPool) -> None:
+    source = "def check(c):\n    assert c(1) == 1\n    assert c(2) == 2\n"
+    for code in ("1 / 0", "def add(:", "import os; os._exit(0)"):
+        verdict, _ = await cases(pool, source, "check", code)
+        assert (verdict.passed, verdict.total) == (0, 2)
+
+
 async def test_script(pool: WorkerPool) -> None:
     source = (
         "def helper():\n    assert add(1, 1) == 2\na = Account(5)\na.deposit(2)\nassert a.balance == 7\nhelper()\n"

@@ -212,9 +212,11 @@ async def test_queue_is_fair_and_clocks_start_late() -> None:
             assert verdict.outcome is Outcome.PASSED
             return verdict.seconds
 
+        started = time.monotonic()
         seconds = await asyncio.gather(*(one(number) for number in range(5)))
+        elapsed = time.monotonic() - started
         assert order == list(range(5))
-        assert max(seconds) < 1.0
+        assert sorted(seconds)[2] < elapsed / 2
 
 
 async def test_cpu_limit_is_not_wall_time(pool: WorkerPool) -> None:
