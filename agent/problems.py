@@ -20,9 +20,7 @@ from memory.records import CallTest, CodeTest, Problem, StdioTest, Test
 
 _Json = TypeVar("_Json", dict[str, Any], list[Any])
 
-COMPLETE_REQUEST = (
-    "Please provide a self-contained Python script that solves the following problem in a markdown code block:"
-)
+COMPLETE_REQUEST = "Complete this Python function. Answer with the whole function in one ```python block."
 """Stands before the prompt of a HumanEval problem; says nothing about the problem."""
 STDIN_REQUEST = "Write a Python program that reads the input from standard input and prints the answer."
 STARTER_REQUEST = "Complete this Python starter code:"
