@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -35,5 +33,3 @@ class SandboxSettings(Frozen):
 
     workers: int = Field(default=0, ge=0)
     """Worker processes; 0 means one per core."""
-    tier: Literal["A", "B"] = "A"
-    """Weakest isolation tier that is accepted; below it nothing is executed."""

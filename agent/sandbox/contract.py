@@ -18,7 +18,7 @@ class Isolation:
     """What this machine lets the sandbox enforce, proved by probes at start."""
 
     tier: str
-    """`A-root`, `A-user`, `B` or `none` (docs/sandbox.md)."""
+    """`A-root` or `A-user` (docs/sandbox.md)."""
     features: tuple[str, ...]
     missing: tuple[str, ...]
     """What the required tier lacks, each with what to install or enable."""
@@ -41,7 +41,7 @@ class Sandbox(Protocol):
         limits: Limits | None = None,
         run_id: str = "",
     ) -> Verdict:
-        """Run `tests` against `code`; one `CaseResult` per test.
+        """Run `tests` against `code`; one `CaseResult` per test, several for a `CodeTest` that holds several.
 
         `prelude` is executed in the program's namespace before it and has no part in its line numbers. With no tests
         the program is loaded, which is all that `passed` then says (0 of 0). Waits for a free worker; CPU and wall
