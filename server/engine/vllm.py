@@ -17,6 +17,9 @@ _MAX_LORAS = 4
 """Different adapters in one batch; more live ones queue."""
 _MAX_CPU_LORAS = 16
 """Adapters kept in memory. One that is evicted is read again from its folder, which must then still exist."""
+_FEW_CORES = 4
+"""Up to here the engine's threads are not pinned and leave one core free. vLLM pins them to the first cores: as fast
+while those are idle, several times slower once the sandbox or a second engine runs there, with other cores idle."""
 _CPU_CONTEXT = 4096
 _GPU_CONTEXT = 32768
 
@@ -82,7 +85,11 @@ def _environment(python: Path, settings: EngineSettings, cpu: bool) -> dict[str,
     if cpu:
         gib = ceil(settings.kv_cache_gib) if settings.kv_cache_gib else min(16, _memory_gib() // 10)
         env["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, gib))
-        env["OMP_NUM_THREADS"] = str(len(os.sched_getaffinity(0)))
+        cores = len(os.sched_getaffinity(0))
+        if cores <= _FEW_CORES:
+            env |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, cores - 1))}
+        else:
+            env["OMP_NUM_THREADS"] = str(cores)
         intel_openmp = python.parent.parent / "lib" / "libiomp5.so"
         if intel_openmp.exists():  # comes with vllm-cpu; its threads wait more cheaply than GNU's when cores are busy
             env["LD_PRELOAD"] = ":".join(filter(None, [str(intel_openmp), os.environ.get("LD_PRELOAD")]))
