@@ -30,6 +30,7 @@ _ARROWS = (
     "=",
 )
 _PYTHON_KEYWORD_LINE = re.compile(r"^\s*(?:def|class|return|if|elif|for|while|import|from)\b")
+_ASSERT = re.compile(r"(?<!>>> )(?<![\w.])assert[ (](?=.)")
 _MAX_ASSERT_LINES = 20
 _CLOSING = ".,;` "
 """What may follow a value in prose; `2.` at the end of a sentence is the integer."""
@@ -48,18 +49,29 @@ def find_tests(statement: str, entry_point: str | None) -> tuple[Test, ...]:
 
 
 def _asserts(text: str) -> Iterator[Test]:
-    """Lines that begin with `assert`; a statement may go on over several lines."""
-    lines = text.splitlines()
-    for index, line in enumerate(lines):
-        if not line.lstrip().startswith("assert ") and not line.lstrip().startswith("assert("):
-            continue
-        for length in range(1, _MAX_ASSERT_LINES):
-            source = "\n".join([line.strip(), *lines[index + 1 : index + length]])
-            tree = _parse(source)
-            if tree is not None:
-                if len(tree.body) == 1 and isinstance(tree.body[0], ast.Assert) and _uses_a_call(tree.body[0].test):
+    """Assert statements, at the start of a line or within one; a statement may go on over several lines."""
+    for match in _ASSERT.finditer(text):
+        lines = text[match.start() :].split("\n", _MAX_ASSERT_LINES)[:_MAX_ASSERT_LINES]
+        for length in range(1, len(lines) + 1):
+            source = _parsable("\n".join(lines[:length]))
+            if source is not None:
+                if _is_check(source):
                     yield AssertTest(source=source)
                 break
+
+
+def _parsable(text: str) -> str | None:
+    """The text, or what stands before its first backtick, whichever is Python."""
+    for source in (text.strip(), text.partition("`")[0].strip()):
+        if _parse(source) is not None:
+            return source
+    return None
+
+
+def _is_check(source: str) -> bool:
+    """One assert statement that calls something."""
+    body = ast.parse(source).body
+    return len(body) == 1 and isinstance(body[0], ast.Assert) and _uses_a_call(body[0].test)
 
 
 def _doctests(text: str) -> Iterator[Test]:

@@ -45,7 +45,7 @@ def calls_check(tree: ast.Module) -> bool:
 
 def title(stmt: ast.AST) -> str:
     """Short source of a statement, for the name of its case."""
-    text = " ".join(ast.unparse(stmt).split())
+    text = " ".join(line.strip() for line in ast.unparse(stmt).splitlines())
     return text if len(text) <= _NAME_LENGTH else text[: _NAME_LENGTH - 3] + "..."
 
 

@@ -308,5 +308,5 @@ def _truthy(actual: object) -> bool:
 
 
 def _short(text: str, length: int = _NAME_LENGTH) -> str:
-    joined = " ".join(text.split())
+    joined = " ".join(line.strip() for line in text.splitlines())
     return joined if len(joined) <= length else joined[: length - 3] + "..."

@@ -28,6 +28,9 @@ def checks(statement: str, name: str | None = "f") -> list[str]:
     ("statement", "expected"),
     [
         ("assert f(1) == 2\nassert f(2) == 3", ["assert f(1) == 2", "assert f(2) == 3"]),
+        ("Write f. assert f(1) == 2", ["assert f(1) == 2"]),
+        ("It must satisfy `assert f(1) == 2` and more.", ["assert f(1) == 2"]),
+        ("You may assert f(1) is good enough for all of us", []),
         ("assert f([\n 1,\n 2]) == 2", ["assert f([\n 1,\n 2]) == 2"]),
         (">>> f(1)\n2\n>>> f(2)\n3\n", ["f(1) == 2", "f(2) == 3"]),
         (">>> x = [1]\n>>> f(x)\n[1]\n", ["x = [1]\nassert (f(x)) == [1]"]),

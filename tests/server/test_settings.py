@@ -21,10 +21,10 @@ def test_the_order_of_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_keys_come_from_the_environment_and_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BURNISH_HTTP__API_KEYS", '["one", "two"]')
+    monkeypatch.setenv("BURNISH_HTTP__API_KEYS", '["alpha-key", "beta-key"]')
     settings = load_settings()
-    assert [key.get_secret_value() for key in settings.http.api_keys] == ["one", "two"]
-    assert "one" not in repr(settings)
+    assert [key.get_secret_value() for key in settings.http.api_keys] == ["alpha-key", "beta-key"]
+    assert "alpha-key" not in repr(settings)
 
 
 @pytest.mark.parametrize(

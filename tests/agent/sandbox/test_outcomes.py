@@ -260,3 +260,10 @@ async def test_source_that_is_too_long_or_too_deep(pool: WorkerPool) -> None:
     ):
         verdict = await run(pool, code, asserts("assert f(1) == 1"))
         assert verdict.outcome is Outcome.COMPILE_ERROR, code[:20]
+
+
+async def test_blanks_inside_literals_stay_in_names(pool: WorkerPool) -> None:
+    tests = [*asserts("assert f('a  b') == 1"), CallTest(call="f('a  b')", expected="'c  d'")]
+    verdict = await pool.run("def f(x): return 2", tests)
+    assert [case.name.count("  ") for case in verdict.cases] == [1, 1]
+    assert "c  d" in (verdict.cases[1].expected or "")
