@@ -1,0 +1,93 @@
+"""The policy on the real engine: what it reports must be what training can use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+import pytest
+
+from agent.errors import EngineRefused
+from agent.policy import EnginePolicy
+from memory.records import Sampling
+from tests.real_engine import RealEngine
+
+pytestmark = pytest.mark.engine
+
+CHAT = [{"role": "user", "content": "Write a Python function add(a, b)."}]
+
+
+@pytest.fixture(scope="module")
+async def http(real_engine: RealEngine) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=real_engine.url, timeout=120, trust_env=False) as client:
+        yield client
+
+
+def sampling(real_engine: RealEngine, **more: Any) -> Sampling:
+    return Sampling(model=real_engine.model.name, temperature=1.0, seed=11, **more)
+
+
+async def test_ids_and_log_probabilities_are_those_of_the_engine(
+    real_engine: RealEngine, http: httpx.AsyncClient
+) -> None:
+    """The stored ids, given back as a prompt, score to the stored log-probabilities."""
+    policy = EnginePolicy(http, lambda: True)
+    made = [one async for one in policy.sample(CHAT, 3, sampling(real_engine, max_tokens=24))]
+    assert len(made) == 3 and len({one.completion_ids for one in made}) == 3
+    for one in made:
+        ids = [*one.prompt_ids, *one.completion_ids]
+        scored = await http.post(
+            "/v1/completions",
+            json={"model": real_engine.model.name, "prompt": ids, "max_tokens": 1, "prompt_logprobs": 0},
+        )
+        entries = scored.json()["choices"][0]["prompt_logprobs"][len(one.prompt_ids) :]
+        again = [entry[str(token)]["logprob"] for entry, token in zip(entries, one.completion_ids, strict=True)]
+        assert again == pytest.approx(list(one.logprobs), abs=0.15)
+        assert await policy.count_tokens(CHAT, real_engine.model.name) == one.prompt_tokens == len(one.prompt_ids)
+
+
+async def test_the_same_seed_gives_the_same_candidates(real_engine: RealEngine, http: httpx.AsyncClient) -> None:
+    policy = EnginePolicy(http, lambda: True)
+    runs = [
+        sorted([one.text async for one in policy.sample(CHAT, 2, sampling(real_engine, max_tokens=12))])
+        for _ in range(2)
+    ]
+    assert runs[0] == runs[1]
+
+
+async def test_closing_aborts_in_the_engine(real_engine: RealEngine, http: httpx.AsyncClient) -> None:
+    policy = EnginePolicy(http, lambda: True)
+    stream = policy.sample(CHAT, 4, sampling(real_engine, max_tokens=4000))
+
+    async def consume() -> None:
+        async with aclosing(stream):
+            async for _ in stream:
+                pass
+
+    task = asyncio.create_task(consume())
+    await _engine_runs(http, 4)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await _engine_runs(http, 0)
+
+
+async def _engine_runs(http: httpx.AsyncClient, wanted: int) -> None:
+    running = -1.0
+    for _ in range(100):
+        lines = (await http.get("/metrics")).text.splitlines()
+        running = sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_running"))
+        if running == wanted:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"the engine runs {running} sequences, not {wanted}")
+
+
+async def test_a_prompt_that_is_too_long_is_refused(real_engine: RealEngine, http: httpx.AsyncClient) -> None:
+    policy = EnginePolicy(http, lambda: True)
+    long = [{"role": "user", "content": "word " * 20_000}]
+    with pytest.raises(EngineRefused, match="400"):
+        async for _ in policy.sample(long, 1, sampling(real_engine)):
+            pass
