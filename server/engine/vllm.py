@@ -85,14 +85,18 @@ def _environment(python: Path, settings: EngineSettings, cpu: bool) -> dict[str,
     if cpu:
         gib = ceil(settings.kv_cache_gib) if settings.kv_cache_gib else min(16, _memory_gib() // 10)
         env["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, gib))
-        cores = len(os.sched_getaffinity(0))
-        if cores <= _FEW_CORES:
-            env |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, cores - 1))}
-        else:
-            env["OMP_NUM_THREADS"] = str(cores)
-        intel_openmp = python.parent.parent / "lib" / "libiomp5.so"
-        if intel_openmp.exists():  # comes with vllm-cpu; its threads wait more cheaply than GNU's when cores are busy
-            env["LD_PRELOAD"] = ":".join(filter(None, [str(intel_openmp), os.environ.get("LD_PRELOAD")]))
+        env |= _threads(python)
+    return env
+
+
+def _threads(python: Path) -> dict[str, str]:
+    cores = len(os.sched_getaffinity(0))
+    if cores <= _FEW_CORES:
+        return {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, cores - 1))}
+    env = {"OMP_NUM_THREADS": str(cores)}
+    intel_openmp = python.parent.parent / "lib" / "libiomp5.so"
+    if intel_openmp.exists():  # comes with vllm-cpu; vLLM's advice for many threads
+        env["LD_PRELOAD"] = ":".join(filter(None, [str(intel_openmp), os.environ.get("LD_PRELOAD")]))
     return env
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from server.engine.child import tethered
 from server.engine.errors import EngineFailed, ModelNotFound
 from server.engine.library import LocalModel
 from server.engine.process import EngineState, ManagedEngine, Patience
@@ -246,3 +247,33 @@ async def test_nothing_survives_a_killed_tether(tmp_path: Path) -> None:
         await engine.wait_ready()
     # The child that had left the process group escapes only when the tether itself is killed.
     os.kill(pids(tmp_path)[1], signal.SIGKILL)
+
+
+TIDY = """
+import signal, sys, time
+from pathlib import Path
+
+def tidy(*_):
+    Path(sys.argv[1]).touch()
+    sys.exit()
+
+signal.signal(signal.SIGTERM, tidy)
+Path(sys.argv[1]).with_name("listening").touch()
+time.sleep(600)
+"""
+
+LEAVER = """
+import subprocess, sys, time
+from pathlib import Path
+
+subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]])
+while not Path(sys.argv[2]).with_name("listening").exists():
+    time.sleep(0.02)
+"""
+
+
+async def test_what_the_command_leaves_behind_may_tidy_up(tmp_path: Path) -> None:
+    command = tethered([sys.executable, "-c", LEAVER, TIDY, str(tmp_path / "tidied")], 5.0)
+    process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, start_new_session=True)
+    assert await process.wait() == 0
+    assert (tmp_path / "tidied").exists()
