@@ -13,9 +13,10 @@ from agent.errors import IsolationUnavailable
 from agent.sandbox import plan as plans
 from agent.sandbox import verdict
 from agent.sandbox.contract import Isolation
+from agent.sandbox.execution import Run
 from agent.sandbox.jail import Bait
 from agent.sandbox.process import WorkerLost, WorkerProcess, make_bait
-from agent.sandbox.session import Program, Run
+from agent.sandbox.session import Program
 from agent.settings import SandboxSettings
 from memory.records import CaseResult, Fault, Limits, Outcome, Test, Verdict
 

@@ -12,6 +12,9 @@ from memory.records import CallTest, Limits, Outcome
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+OWN_VARIABLES = {"PATH", "HOME", "LC_ALL", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "OMP_NUM_THREADS"}
+"""What the jail sets itself."""
+
 REFUSED = {
     "tcp": "import socket; socket.create_connection(('127.0.0.1', 80), 1)",
     "udp": "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 53))",
@@ -78,7 +81,7 @@ async def test_environment_and_identity(pool: WorkerPool) -> None:
     )
     verdict = await pool.run(code, [CallTest(call="f()", expected="[]"), CallTest(call="g()", expected="0")])
     names, identity = (case.actual or "" for case in verdict.cases)
-    assert set(os.environ) & set(eval(names)) <= {"PATH", "HOME", "LC_ALL", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED"}
+    assert set(os.environ) & set(eval(names)) <= OWN_VARIABLES
     pid, parent, is_root, groups, root = eval(identity)
     assert (pid, parent, is_root) == (1, 0, False)
     assert groups in ([], [65534])

@@ -1,0 +1,73 @@
+"""Messages to and from the processes of a run, as frames over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+from agent.sandbox import codec
+from agent.sandbox.codec import Json
+
+CHUNK = 256 * 1024
+"""Bytes read at once."""
+
+
+class Closed(Exception):
+    """The other end of a channel closed it or sent what is no message."""
+
+
+class Channel:
+    """Frames over a socket, without blocking the event loop."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self.socket = connection
+        self._buffer = bytearray()
+        self._loop = asyncio.get_running_loop()
+
+    async def send(self, message: dict[str, Json]) -> None:
+        """Raises Closed."""
+        try:
+            await self._loop.sock_sendall(self.socket, codec.pack(message))
+        except (OSError, codec.Unserialisable) as error:
+            raise Closed(str(error)) from None
+
+    async def receive(self) -> dict[str, Json]:
+        """Raises Closed."""
+        while True:
+            message = self._take()
+            if message is not None:
+                return message
+            try:
+                chunk = await self._loop.sock_recv(self.socket, CHUNK)
+            except OSError as error:
+                raise Closed(str(error)) from None
+            if not chunk:
+                raise Closed("end of stream")
+            self._buffer += chunk
+
+    def waiting(self) -> list[dict[str, Json]]:
+        """Messages that lie ready; what is no message ends the list."""
+        found: list[dict[str, Json]] = []
+        with contextlib.suppress(OSError):
+            while chunk := self.socket.recv(CHUNK):
+                self._buffer += chunk
+        with contextlib.suppress(Closed):
+            while (message := self._take()) is not None:
+                found.append(message)
+        return found
+
+    def _take(self) -> dict[str, Json] | None:
+        size = codec.HEADER.size
+        if len(self._buffer) < size:
+            return None
+        try:
+            end = size + codec.body_size(bytes(self._buffer[:size]))
+            if len(self._buffer) < end:
+                return None
+            body = bytes(self._buffer[size:end])
+            del self._buffer[:end]
+            return codec.unpack(body)
+        except codec.Malformed as error:
+            raise Closed(str(error)) from None

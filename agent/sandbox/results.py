@@ -1,0 +1,125 @@
+"""What a program returned, and the case that makes: compared here, away from the program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from agent.sandbox import codec
+from agent.sandbox.codec import Json
+from agent.sandbox.plan import Literal, Unit
+from agent.sandbox.verdict import Case, of_fault
+from memory.records import CaseResult, Fault, Outcome
+
+_TEXT = 500
+_COMPARE_ERRORS = (ArithmeticError, TypeError, ValueError, RecursionError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A result that is not plain data: equal to nothing."""
+
+    type: str
+    text: str
+    truth: bool
+
+    def __bool__(self) -> bool:
+        return self.truth
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return self.text or f"<{self.type}>"
+
+
+def literal_case(literal: Literal, reply: dict[str, Json], seconds: float) -> Case:
+    """The case that a program's reply to a call makes."""
+    if "err" in reply:
+        described: Any = reply["err"] if type(reply["err"]) is dict else {}
+        if described.get("type") == "Unserialisable" and "bases" not in described:
+            fault = Fault(type=Outcome.FAILED_TEST.value, message=str(described.get("message"))[:_TEXT])
+            return make_case(literal.name, Outcome.FAILED_TEST, fault, literal.expected, seconds=seconds)
+        outcome, fault = of_fault(described)
+        return make_case(literal.name, outcome, fault, literal.expected, seconds=seconds)
+    return _checked(literal, literal.name, reply["ok"], seconds, assertion=literal.assertion)
+
+
+def value_case(unit: Unit, name: str, wire: Json, seconds: float) -> Case:
+    """The case that a value reported by the judge makes."""
+    return _checked(unit, name, wire, seconds, assertion=False)
+
+
+def _checked(test: Literal | Unit, name: str, wire: Json, seconds: float, *, assertion: bool) -> Case:
+    try:
+        actual = codec.decode(wire, _opaque)
+    except codec.Malformed as error:
+        fault = Fault(type=Outcome.FAILED_TEST.value, message=f"not plain data: {error}"[:_TEXT])
+        return make_case(name, Outcome.FAILED_TEST, fault, test.expected, seconds=seconds)
+    try:
+        right = test.check is not None and test.check(actual)
+    except _COMPARE_ERRORS:
+        right = False
+    if right:
+        return make_case(name, Outcome.PASSED, None, seconds=seconds)
+    got = short(actual)
+    kind = "AssertionError" if assertion else Outcome.FAILED_TEST.value
+    fault = Fault(type=kind, message=difference(name, test.expected, got))
+    return make_case(name, Outcome.FAILED_TEST, fault, test.expected, got, seconds=seconds)
+
+
+def _opaque(wire: list[Json]) -> object:
+    _, _, kind, text, truth = wire
+    return Opaque(str(kind)[:200], str(text)[:_TEXT], truth is True)
+
+
+def short(value: object) -> str:
+    """`repr` of plain data, capped."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError) as error:
+        text = f"<{type(value).__name__}: {error}>"
+    return cut(text)
+
+
+def cut(text: str) -> str:
+    """At most 500 characters."""
+    return text if len(text) <= _TEXT else text[:_TEXT] + "..."
+
+
+def difference(name: str, expected: Json, actual: Json) -> str:
+    """A failed comparison in words."""
+    if actual is None:
+        return name
+    return f"{name}: got {actual}" if expected is None else f"{name}: expected {expected}, got {actual}"
+
+
+def make_case(
+    name: str,
+    outcome: Outcome,
+    fault: Fault | None,
+    expected: Json = None,
+    actual: Json = None,
+    *,
+    seconds: float = 0.0,
+) -> Case:
+    """One result with what went wrong; values are shown for failures only."""
+    passed = outcome is Outcome.PASSED
+    return Case(
+        CaseResult(
+            name=name,
+            outcome=outcome,
+            expected=None if passed or expected is None else str(expected),
+            actual=None if passed or actual is None else str(actual),
+            message=fault.message if fault else None,
+            seconds=round(seconds, 6),
+        ),
+        fault,
+    )
+
+
+SKIPPED = make_case("skipped", Outcome.PASSED, None)
+"""Stands where the tests left a case out; never shown."""
