@@ -119,9 +119,8 @@ async def test_a_client_that_goes_away(server: BurnishProcess) -> None:
     body = {"model": "burnish", "messages": [{"role": "user", "content": LONG}], "stream": True}
     async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as http:
         async with http.stream("POST", "/v1/chat/completions", json=body) as response:
-            async for line in response.aiter_lines():
-                if "role" in line:
-                    break
+            lines = response.aiter_lines()
+            assert "role" in await anext(lines)
             await _running(http, at_least=1)
         await _running(http, at_most=0)
     for _ in range(50):
@@ -142,7 +141,7 @@ async def _running(http: httpx.AsyncClient, at_least: int = 0, at_most: int = 10
         if at_least <= running <= at_most:
             return
         await asyncio.sleep(0.2)
-    raise AssertionError(f"the engine still runs {running} requests")
+    raise AssertionError(f"the engine runs {running} requests, not {at_least} to {at_most}")
 
 
 async def test_the_engine_is_killed_during_a_request(server: BurnishProcess) -> None:
