@@ -112,7 +112,7 @@ def _total_and_mean(values: Sequence[int]) -> dict[str, float]:
 def show(result: dict[str, Any], console: Console) -> None:
     """Print the tables of a result."""
     modes = result["modes"]
-    columns = {mode: _column(figures) for mode, figures in modes.items()}
+    columns = {mode: column(figures) for mode, figures in modes.items()}
     table = Table(title=f"{result['settings']['file']}: {len(modes)} mode{'s' if len(modes) > 1 else ''}")
     table.add_column("")
     for mode in modes:
@@ -130,9 +130,10 @@ def show(result: dict[str, Any], console: Console) -> None:
         console.print(f"without hidden tests, not asked: {', '.join(result['without_tests'])}", markup=False)
 
 
-def _column(figures: dict[str, Any]) -> dict[str, str]:
+def column(figures: dict[str, Any]) -> dict[str, str]:
+    """One mode's figures as a person reads them, by the name of the row."""
     tokens, seconds = figures["tokens"], figures["seconds"]
-    column = {
+    cells = {
         "problems judged": str(figures["problems"]),
         "not measured (our failure)": str(len(figures["failures"])),
         "passed": str(figures["passed"]),
@@ -149,9 +150,9 @@ def _column(figures: dict[str, Any]) -> dict[str, str]:
     if refinement:
         for verdict, sources in sorted(refinement["verdicts"].items()):
             for source, count in sorted(sources.items()):
-                column[f"verdict {verdict}, tests from {source}"] = str(count)
+                cells[f"verdict {verdict}, tests from {source}"] = str(count)
         agreement, overhead = refinement["agreement"], refinement["overhead_share"]
-        column |= {
+        cells |= {
             "verified and right / wrong": f"{agreement['verified_right']} / {agreement['verified_wrong']}",
             "not verified, right / wrong": f"{agreement['unverified_right']} / {agreement['unverified_wrong']}",
             "verdict agrees with hidden tests": f"{agreement['share']:.1%}",
@@ -159,7 +160,7 @@ def _column(figures: dict[str, Any]) -> dict[str, str]:
             "candidates per problem": f"{refinement['candidates_mean']:.2f}",
             "rounds per problem": f"{refinement['rounds_mean']:.2f}",
         }
-    return column
+    return cells
 
 
 def _show_pair(pair: dict[str, Any], console: Console) -> None:
