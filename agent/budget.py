@@ -35,8 +35,10 @@ class Step:
 SAMPLE_SHARE = 0.6
 """Share of the candidates after the first that are fresh samples; repair rounds divide the rest."""
 TEMPERATURE = {"first": None, "sample": 0.8, "repair": 0.8}
-"""Sampling temperature of each kind of step; top_p is 0.95 wherever the temperature is ours."""
-TOP_P = 0.95
+"""Sampling temperature of each kind of step."""
+MIN_P = 0.05
+"""Cuts the unlikely tail wherever the temperature is ours. Unlike top_p it needs no sorted vocabulary, which on a CPU
+takes longer than the model itself (docs/benchmarks.md)."""
 
 
 def next_step(budget: Budget, spent: int, rounds: int) -> Step | None:

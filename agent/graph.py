@@ -20,7 +20,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from agent import prompts
-from agent.budget import TOP_P, Budget, Step, next_step
+from agent.budget import MIN_P, Budget, Step, next_step
 from agent.errors import AgentError, EngineRefused, EngineUnavailable
 from agent.feedback import progress
 from agent.policy import Policy
@@ -304,4 +304,4 @@ def _sampling(request: Request, step: Step, made: int) -> Sampling:
     seed = None if own.seed is None else own.seed + made
     if step.temperature is None:
         return replace(own, seed=seed)
-    return replace(own, temperature=step.temperature, top_p=TOP_P, seed=seed)
+    return replace(own, temperature=step.temperature, top_p=1.0, min_p=MIN_P, seed=seed)

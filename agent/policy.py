@@ -137,7 +137,7 @@ class EnginePolicy:
         if sampling.max_tokens is not None:
             body["max_tokens"] = sampling.max_tokens
         if self._is_vllm():
-            body |= {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
+            body |= {"top_k": 0, "min_p": sampling.min_p, "repetition_penalty": 1.0, "return_token_ids": True}
             body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
         return body
 

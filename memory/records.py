@@ -127,6 +127,8 @@ class Sampling:
     """Version name as the engine knows it: the base model's name or `actor@N`."""
     temperature: float
     top_p: float = 1.0
+    min_p: float = 0.0
+    """Tokens less likely than this share of the likeliest one are left out."""
     seed: int | None = None
     max_tokens: int | None = None
     """Limit for the completion, in tokens; None is the rest of the context window."""

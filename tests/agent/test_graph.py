@@ -59,7 +59,7 @@ async def test_a_wide_call_stops_at_the_first_verified_program_and_aborts_the_re
     assert accepted.verdict is not None and accepted.verdict.outcome is Outcome.PASSED
     assert accepted.origin == "sample"
     assert len(policy.calls) == 2 and policy.closed == 1
-    assert policy.calls[1][2].temperature == 0.8
+    assert (policy.calls[1][2].temperature, policy.calls[1][2].min_p) == (0.8, 0.05)
 
 
 async def test_repair_shows_the_concrete_failure() -> None:

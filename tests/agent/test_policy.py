@@ -17,7 +17,7 @@ from tests.fakes import ScriptedPolicy
 from tests.scripted_engine import MODEL, ScriptedEngine, serving
 
 CHAT = [{"role": "user", "content": "Write f."}]
-SAMPLING = Sampling(model=MODEL, temperature=0.8, top_p=0.95, seed=3, max_tokens=50)
+SAMPLING = Sampling(model=MODEL, temperature=0.8, top_p=0.95, min_p=0.05, seed=3, max_tokens=50)
 
 
 @asynccontextmanager
@@ -49,6 +49,7 @@ async def test_candidates_carry_what_the_engine_reported() -> None:
     assert spent == [5, sum(one.completion_tokens for one in made)]
     body = engine.bodies[0]
     assert body["n"] == 3 and body["seed"] == 3 and body["max_tokens"] == 50 and body["top_p"] == 0.95
+    assert body["min_p"] == 0.05
     assert body["return_token_ids"] is True and body["repetition_penalty"] == 1.0
 
 
