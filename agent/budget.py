@@ -32,8 +32,9 @@ class Step:
     """None: what the client asked for."""
 
 
-SAMPLE_SHARE = 0.6
-"""Share of the candidates after the first that are fresh samples; repair rounds divide the rest."""
+SAMPLE_SHARE = 0.8
+"""Share of the candidates after the first that are fresh samples; repair rounds divide the rest. A small model mostly
+repeats the program it is shown, so that a fresh sample is worth more than a repair (docs/benchmarks.md)."""
 TEMPERATURE = {"first": None, "sample": 0.8, "repair": 0.8}
 """Sampling temperature of each kind of step."""
 MIN_P = 0.05

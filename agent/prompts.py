@@ -23,6 +23,6 @@ def repair(messages: Sequence[Message], attempt: Attempt, verdict: Verdict) -> l
         {
             "role": "user",
             "content": f"{describe(attempt.candidate, verdict)}\n\n"
-            "Say in one sentence what the mistake is, then write the whole corrected program in one ```python block.",
+            "Correct the program. Answer with the whole corrected program in one ```python block.",
         },
     ]

@@ -70,7 +70,7 @@ async def _run(settings: Settings) -> None:
 
 async def _announce(server: uvicorn.Server, app: FastAPI, address: str) -> None:
     """Tell the person at the terminal what to expect."""
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
         await asyncio.sleep(0.05)
     parts: Parts = app.state.parts
     typer.echo(f"Burnish listens on {address}; the engine is starting, which takes about a minute on a CPU")

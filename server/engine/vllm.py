@@ -20,6 +20,9 @@ _MAX_CPU_LORAS = 16
 _FEW_CORES = 4
 """Up to here the engine's threads are not pinned and leave one core free. vLLM pins them to the first cores: as fast
 while those are idle, several times slower once the sandbox or a second engine runs there, with other cores idle."""
+_CPU_SWITCHES = ("--enforce-eager", "--no-enable-chunked-prefill")
+"""Adapters exclude compilation. A prompt is read in one step, because vLLM 0.32 dies on a CPU ("CPU Generator does not
+use offset") when a request with a seed is split over two."""
 _CPU_CONTEXT = 4096
 _GPU_CONTEXT = 32768
 
@@ -55,13 +58,15 @@ def launch(model: LocalModel, settings: EngineSettings, port: int) -> Launch:
         "--max-lora-rank": settings.max_lora_rank,
         "--uvicorn-log-level": "warning",
     }
+    if cpu:
+        options["--max-num-batched-tokens"] = context
     if settings.max_num_seqs is not None:
         options["--max-num-seqs"] = settings.max_num_seqs
     if not cpu and settings.kv_cache_gib is not None:
         options["--kv-cache-memory-bytes"] = int(settings.kv_cache_gib * 2**30)
     # The module, because the `vllm` command looks for a distribution of that name and the CPU build has another.
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--enable-lora"]
-    command += ["--enforce-eager"] if cpu else []
+    command += _CPU_SWITCHES if cpu else []
     command += [str(word) for option in options.items() for word in option]
     return Launch([*command, *settings.extra_args], _environment(python, settings, cpu))
 

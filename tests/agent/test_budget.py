@@ -19,7 +19,7 @@ def schedule(budget: Budget) -> list[tuple[str, int]]:
 
 
 def test_the_default_budget() -> None:
-    assert schedule(Budget(deadline=0)) == [("first", 1), ("sample", 9), ("repair", 2), ("repair", 2), ("repair", 2)]
+    assert schedule(Budget(deadline=0)) == [("first", 1), ("sample", 12), ("repair", 1), ("repair", 1), ("repair", 1)]
 
 
 def test_without_rounds_or_repair_all_candidates_are_samples() -> None:

@@ -63,7 +63,7 @@ async def test_a_wide_call_stops_at_the_first_verified_program_and_aborts_the_re
 
 
 async def test_repair_shows_the_concrete_failure() -> None:
-    policy = ScriptedPolicy([WRONG] * 10 + [RIGHT])
+    policy = ScriptedPolicy([WRONG] * 13 + [RIGHT])
     state, run, _ = await refine(request(), policy, ScriptedSandbox(passes_if(lambda code: "+" in code)))
     messages, _, _ = policy.calls[2]
     assert messages[1]["role"] == "assistant" and "a - b" in messages[1]["content"]
@@ -76,9 +76,9 @@ async def test_repair_shows_the_concrete_failure() -> None:
 async def test_the_budget_bounds_candidates_and_rounds() -> None:
     policy = ScriptedPolicy([WRONG])
     state, run, _ = await refine(
-        request(max_candidates=7, max_rounds=2), policy, ScriptedSandbox(passes_if(lambda c: False))
+        request(max_candidates=9, max_rounds=2), policy, ScriptedSandbox(passes_if(lambda c: False))
     )
-    assert len(state["attempts"]) == 7 == sum(n for _, n, _ in policy.calls)
+    assert len(state["attempts"]) == 9 == sum(n for _, n, _ in policy.calls)
     assert run.rounds == 2
     assert state["accepted"] == 0, "the earliest of equals"
 
