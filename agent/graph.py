@@ -29,7 +29,7 @@ from agent.run import Run
 from agent.sandbox.contract import Sandbox
 from agent.select import enough, ranked
 from agent.task import Message, read_problem
-from memory.records import Attempt, Candidate, Fault, Limits, Outcome, Problem, Sampling, Test, Verdict
+from memory.records import Attempt, Candidate, Fault, Outcome, Problem, Sampling, Test, Verdict
 
 _ENGINE_BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -47,7 +47,6 @@ class Request:
     entry_point: str | None = None
     context_length: int | None = None
     """Longest prompt plus completion that the engine takes, in tokens."""
-    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +109,6 @@ async def read(state: State, runtime: Runtime[Services]) -> dict[str, object]:
     """The chat becomes a problem with visible tests."""
     request = state["request"]
     problem = read_problem(request.id, request.messages, request.tests, request.entry_point)
-    if request.limits is not None:
-        problem = replace(problem, limits=request.limits)
     run = runtime.context.run
     run.problem = problem
     run.tell(f"{len(problem.visible)} tests from the {problem.visible_source}" if problem.visible else "no tests found")

@@ -64,7 +64,7 @@ def route(messages: Sequence[Message]) -> Route:
     python = re.search(r"\bpython\b|```py", text, re.IGNORECASE) is not None
     if _OTHER_LANGUAGES.search(text) and not python:
         return Route(False, "another language than Python")
-    if _stub(text) is not None:
+    if _holds_a_stub(text):
         return Route(True, "unfinished Python code")
     prose = re.sub(r"```.*?(?:```|\Z)", "", text, flags=re.DOTALL)
     if _TALK.search(prose):
@@ -135,11 +135,9 @@ def _prelude(statement: str, entry_point: str | None) -> str:
     return STANDARD_IMPORTS + "".join(ast.unparse(node) + "\n" for node in own)
 
 
-def _stub(text: str) -> str | None:
+def _holds_a_stub(text: str) -> bool:
     tree = _code_tree(text)
-    if tree is None:
-        return None
-    return next((getattr(node, "name", "") for node in tree.body if _is_unfinished(node)), None)
+    return tree is not None and any(_is_unfinished(node) for node in tree.body)
 
 
 def _code_tree(statement: str) -> ast.Module | None:

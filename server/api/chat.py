@@ -14,8 +14,8 @@ from server import stream
 from server.api.common import PartsOf, Tenant, json_body
 from server.api.passthrough import pass_through
 from server.disconnect import LiveStream, unless_disconnected
+from server.engine.link import EngineLink
 from server.errors import ApiError, bad_request
-from server.parts import Parts
 from server.refine import Answer
 from server.schemas.chat import ChatRequest, parse_chat
 from server.schemas.completion import completion
@@ -33,7 +33,7 @@ async def chat_completions(request: Request, parts: PartsOf, tenant: Tenant) -> 
     body = await json_body(request, parts.settings.http.max_body_mb)
     chat = parse_chat(body)
     base = await parts.link.base()
-    served = await _served_model(chat.model, parts)
+    served = await _served_model(chat.model, base.name, parts.link)
     refine, reason = _route(chat)
     request.state.log |= {"mode": "refined" if refine else "pass_through", "reason": reason, "stream": chat.stream}
     with parts.metrics.inflight.labels(request.state.log["mode"]).track_inprogress():
@@ -59,14 +59,13 @@ async def chat_completions(request: Request, parts: PartsOf, tenant: Tenant) -> 
     return JSONResponse(completion(answer, completion_id, chat.model, trace=chat.options.trace), headers=headers)
 
 
-async def _served_model(name: str, parts: Parts) -> str:
+async def _served_model(name: str, base: str, link: EngineLink) -> str:
     """The engine's name for the requested model. Raises ApiError 404 that lists what exists."""
-    base = await parts.link.base()
     if name == REFINED_MODEL:
-        return base.name
-    names = [model.name for model in parts.link.listed]
+        return base
+    names = [model.name for model in link.listed]
     if name not in names:
-        names = [model.name for model in await parts.link.look()]
+        names = [model.name for model in await link.look()]
     if name not in names:
         known = ", ".join([REFINED_MODEL, *names])
         raise ApiError(404, "model_not_found", f"there is no model {name!r}; choose one of: {known}", param="model")

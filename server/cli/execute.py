@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from agent.errors import IsolationUnavailable
 from agent.sandbox.contract import Sandbox
 from agent.sandbox.pool import WorkerPool
+from agent.settings import SandboxSettings
 from server.cli.common import CommandError
 from server.errors import ApiError
 from server.schemas.completion import verdict_wire
@@ -28,17 +30,16 @@ def execute(
     workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0 is one per core.")] = 0,
 ) -> None:
     """Read JSON lines {"id", "code", "tests", "entry_point"?, "limits"?} and print one verdict a line."""
-    settings = load_settings({"sandbox": {"workers": workers}} if workers else {}).sandbox
-    asyncio.run(_run(settings.workers, settings.model_copy(update={"workers": workers or settings.workers})))
+    asyncio.run(_run(load_settings({"sandbox": {"workers": workers}} if workers else {}).sandbox))
 
 
-async def _run(workers: int, settings: Any) -> None:
+async def _run(settings: SandboxSettings) -> None:
     try:
         pool = await WorkerPool.start(settings)
     except IsolationUnavailable as error:
         raise CommandError(f"{error}; `burnish doctor` tells more", status=_EX_CONFIG) from error
     try:
-        async for line in _verdicts(pool, (workers or 4) * _AHEAD):
+        async for line in _verdicts(pool, (settings.workers or os.cpu_count() or 1) * _AHEAD):
             print(line, flush=True)
     finally:
         await pool.aclose()
