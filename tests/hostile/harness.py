@@ -1,0 +1,243 @@
+"""Runs programs of the corpus on a sandbox and tells what is not as it must be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agent.sandbox.contract import Sandbox
+from agent.sandbox.pool import WorkerPool
+from agent.settings import SandboxSettings
+from memory.records import CallTest, CodeTest, Limits, Outcome, Test, Verdict
+from tests.hostile.corpus import Batch, Program
+from tests.hostile.host import Host, processes_below
+
+LANES = 4
+"""Programs under way at once, each on a pool of one worker: what comes next meets the worker that it was run on."""
+_SLACK = 4.0
+"""Seconds that a run may take beyond its clocks."""
+_STRETCH = 1.6
+"""Upper bound of what the sandbox multiplies CPU limits with."""
+_CAPTURED = 70_000
+"""Characters of output that a verdict may hold."""
+_HONEST_LIMITS = Limits(cpu_seconds_per_test=5.0, cpu_seconds=10.0)
+
+
+class WrongTier(Exception):
+    """The sandbox runs on another tier than it was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What became of one program."""
+
+    section: str
+    number: int
+    title: str
+    outcomes: tuple[str, ...]
+    """One per run, each with the name of its tests."""
+    problems: tuple[str, ...]
+    """What is not as it must be."""
+    skipped: str
+    """Why the program was not run; empty if it was."""
+    seconds: float
+
+
+async def run(
+    programs: Sequence[Program], settings: SandboxSettings, tier: str, told: Callable[[Finding], None]
+) -> list[Finding]:
+    """Run `programs` on pools of `settings`; `told` hears of each finding at once. Raises IsolationUnavailable, and
+    WrongTier if the sandbox says that it is of another tier."""
+    waiting = list(reversed(programs))
+    found: list[Finding] = []
+
+    async def work(lane: _Lane) -> None:
+        while waiting:
+            found.append(await lane.finding(waiting.pop()))
+            told(found[-1])
+
+    descriptors = _descriptors()
+    async with contextlib.AsyncExitStack() as stack:
+        host = stack.enter_context(Host())
+        lanes: list[_Lane] = []
+        for _ in range(min(LANES, len(programs))):
+            pool = await WorkerPool.start(settings.model_copy(update={"workers": 1}))
+            lanes.append(_Lane(await stack.enter_async_context(pool), settings, host, tier))
+            if pool.isolation.tier != tier:
+                raise WrongTier(f"asked for tier {tier}, got {pool.isolation.tier}")
+        await asyncio.gather(*map(work, lanes))
+    return [_whole(descriptors), *sorted(found, key=lambda finding: finding.number)]
+
+
+def _whole(descriptors: int) -> Finding:
+    """What the corpus as a whole has left behind in this process, which had so many `descriptors` before."""
+    left = processes_below(os.getpid())
+    problems = [f"processes are left: {sorted(left)}"] if left else []
+    if _descriptors() > descriptors:
+        problems.append(f"{_descriptors() - descriptors} descriptors are left open")
+    return Finding(
+        section="",
+        number=0,
+        title="after all programs",
+        outcomes=(),
+        problems=tuple(problems),
+        skipped="",
+        seconds=0.0,
+    )
+
+
+def _descriptors() -> int:
+    """Open file descriptors of this process."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+class _Lane:
+    def __init__(self, pool: WorkerPool, settings: SandboxSettings, host: Host, tier: str) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._host = host
+        self._tier = tier
+        self._has: dict[str, bool] = {}
+
+    async def finding(self, program: Program) -> Finding:
+        started = time.monotonic()
+        skipped = program.exempt.get(self._tier) or await self._lack(program.needs)
+        outcomes: list[str] = []
+        problems: list[str] = []
+        if not skipped:
+            before = self._workers()
+            for batch in program.batches:
+                verdict, complaints = await self._batch(program, batch)
+                outcomes.append(f"{batch.name} {verdict.outcome}")
+                problems += [f"{batch.name}: {complaint}" for complaint in complaints]
+            problems += await self._afterwards(program, before)
+        return Finding(
+            section=program.section,
+            number=program.number,
+            title=program.title,
+            outcomes=tuple(outcomes),
+            problems=tuple(problems),
+            skipped=skipped,
+            seconds=time.monotonic() - started,
+        )
+
+    async def _lack(self, needs: Sequence[str]) -> str:
+        for name in needs:
+            if name in ("x86_64", "aarch64"):
+                if platform.machine() != name:
+                    return f"{name} only"
+                continue
+            if name not in self._has:
+                verdict = await self._pool.run(f"import {name}", [], limits=_HONEST_LIMITS)
+                self._has[name] = verdict.outcome is Outcome.PASSED
+            if not self._has[name]:
+                return f"the sandbox has no {name}"
+        return ""
+
+    async def _batch(self, program: Program, batch: Batch) -> tuple[Verdict, list[str]]:
+        if program.at_once > 1:
+            wide = self._settings.model_copy(update={"workers": program.at_once})
+            async with await WorkerPool.start(wide) as pool:
+                runs = (self._one(pool, program, batch) for _ in range(program.at_once))
+                results = await asyncio.gather(*runs)
+        else:
+            results = [await self._one(self._pool, program, batch) for _ in range(program.same)]
+        verdict = results[0][0]
+        complaints = [complaint for _, said in results for complaint in said]
+        if len({tuple(case.outcome for case in made.cases) for made, _ in results}) > 1:
+            complaints.append("the same program was judged differently")
+        return verdict, complaints
+
+    async def _one(self, pool: Sandbox, program: Program, batch: Batch) -> tuple[Verdict, list[str]]:
+        run_id = secrets.token_hex(8)
+        code = self._informed(program.code)
+        verdict = await pool.run(
+            code,
+            batch.tests,
+            entry_point=program.entry_point,
+            prelude=f"{program.prelude}\n__import__('sys').stderr.write('run {run_id}\\n')\n",
+            limits=program.limits,
+            run_id=run_id,
+        )
+        return verdict, list(self._complaints(program, batch, code, run_id, verdict))
+
+    def _informed(self, code: str) -> str:
+        for word, fact in self._host.facts.items():
+            code = code.replace(f"@{word}@", fact)
+        return code
+
+    def _complaints(self, program: Program, batch: Batch, code: str, run_id: str, verdict: Verdict) -> Iterator[str]:
+        said = f" ({verdict.error.type}: {verdict.error.message[:200]})" if verdict.error else ""
+        if verdict.outcome not in program.outcomes:
+            yield f"{verdict.outcome} instead of {' or '.join(sorted(program.outcomes))}{said}"
+        if Outcome.PASSED not in program.outcomes and verdict.passed and not program.partly:
+            yield f"passed {[case.name for case in verdict.cases if case.outcome is Outcome.PASSED]}"
+        if verdict.id != run_id:
+            yield f"the verdict is that of run {verdict.id}"
+        foreign = [line for line in verdict.stderr.splitlines() if line.startswith("run ") and line != f"run {run_id}"]
+        if foreign:
+            yield f"the output is that of another run: {foreign}"
+        lines = code.count("\n") + code.count("\r") + 1
+        if not all(1 <= line <= lines for line in verdict.executed_lines):
+            yield "executed lines that the program does not have"
+        if batch.tests and not verdict.cases:
+            yield "no cases"
+        if max(len(verdict.stdout), len(verdict.stderr)) > _CAPTURED:
+            yield "more output was kept than is shown"
+        if self._host.secret in repr(verdict):
+            yield "the host's secret is in the verdict"
+        allowed = (3 * _STRETCH * program.limits.cpu_seconds + 2) * max(1, len(verdict.cases)) + _SLACK
+        if verdict.seconds > allowed:
+            yield f"took {verdict.seconds:.1f} s where {allowed:.1f} s are allowed"
+        if program.reports and verdict.outcome is Outcome.PASSED:
+            yield from _done(verdict)
+
+    async def _afterwards(self, program: Program, before: set[int]) -> list[str]:
+        """Whether the worker is as before, and the host, and an honest program gets its own answer."""
+        problems: list[str] = []
+        if program.then:
+            then = replace(
+                program, code=program.then, outcomes=frozenset({Outcome.PASSED}), reports=True, limits=_HONEST_LIMITS
+            )
+            _, complaints = await self._one(self._pool, then, Batch(name="then", tests=()))
+            problems += [f"next run: {complaint}" for complaint in complaints]
+        problems += await _honest(self._pool)
+        problems += self._host.complaints()
+        left = self._workers()
+        if left != before:
+            problems.append(f"processes of the sandbox were {sorted(before)} and are {sorted(left)}")
+        return problems
+
+    def _workers(self) -> set[int]:
+        """The processes of this lane's worker; between runs these are the worker itself."""
+        own = {worker.pid for worker in self._pool._workers}
+        return own.union(*(processes_below(pid) for pid in own))
+
+
+async def _honest(pool: Sandbox) -> list[str]:
+    """An honest program with a number of its own passes, and the verdict holds that number."""
+    run_id, number = secrets.token_hex(8), secrets.randbelow(1 << 62)
+    tests: list[Test] = [
+        CallTest(call="f()", expected=str(number)),
+        CodeTest(source=f"def check(candidate):\n    assert candidate() == {number}\n", runner="check"),
+    ]
+    verdict = await pool.run(
+        f"print({number})\ndef f(): return {number}\n", tests, entry_point="f", limits=_HONEST_LIMITS, run_id=run_id
+    )
+    if (verdict.outcome, verdict.id, verdict.stdout) == (Outcome.PASSED, run_id, f"{number}\n"):
+        return []
+    return [f"an honest program that came next: {verdict.outcome}, {verdict.error}, printed {verdict.stdout[:200]!r}"]
+
+
+def _done(verdict: Verdict) -> Iterator[str]:
+    reports = verdict.stdout.splitlines()
+    if not reports:
+        yield "the program reports nothing"
+    yield from (report[:500] for report in reports if ": refused" not in report)

@@ -1,0 +1,80 @@
+"""The isolation tiers that the corpus is run on, and how to become the user that a tier is for."""
+
+from __future__ import annotations
+
+import os
+import site
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.settings import SandboxSettings
+
+NOBODY = 65534
+_ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """How a pool of one tier is had."""
+
+    as_root: bool
+    settings: SandboxSettings = field(default_factory=SandboxSettings)
+
+
+TIERS = {
+    "A-root": Tier(as_root=True),
+    "A-user": Tier(as_root=False),
+}
+
+
+class Unreachable(Exception):
+    """This user, or this machine, cannot run the corpus on a tier; the text says why."""
+
+
+def command(tier: str, arguments: Sequence[str]) -> list[str]:
+    """The command line that runs `python -m tests.hostile` on `tier`. Raises Unreachable."""
+    is_root = os.geteuid() == 0
+    if TIERS[tier].as_root and not is_root:
+        raise Unreachable(f"tier {tier} is for root")
+    python = sys.executable if TIERS[tier].as_root or not is_root else _interpreter_for_everybody()
+    return [python, "-m", "tests.hostile", "--tier", tier, *arguments]
+
+
+def start(tier: str, arguments: Sequence[str], *, output: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the corpus on `tier`, as an ordinary user where the tier is for one. Raises Unreachable."""
+    line = command(tier, arguments)
+    if TIERS[tier].as_root or os.geteuid() != 0:
+        return subprocess.run(line, cwd=_ROOT, stdout=output, text=True, check=False)
+    return subprocess.run(
+        line, cwd=_ROOT, env=_environment(), stdout=output, text=True, check=False,
+        user=NOBODY, group=NOBODY, extra_groups=[],
+    )  # fmt: skip
+
+
+def _environment() -> dict[str, str]:
+    """The packages of this interpreter, for one that has none of its own."""
+    folders = dict.fromkeys([str(_ROOT), sysconfig.get_path("purelib"), *site.getsitepackages()])
+    return {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONPATH": ":".join(folders), "LC_ALL": "C.UTF-8"}
+
+
+def _interpreter_for_everybody() -> str:
+    """An interpreter that an ordinary user can run this package with. Raises Unreachable."""
+    said = ""
+    for python in dict.fromkeys([str(Path(sys.executable).resolve()), "/usr/bin/python3"]):
+        try:
+            done = subprocess.run(
+                [python, "-c", "import tests.hostile.harness"], cwd=_ROOT, env=_environment(), check=False,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                user=NOBODY, group=NOBODY, extra_groups=[],
+            )  # fmt: skip
+        except OSError as error:
+            said += f"; {python}: {error.strerror}"
+            continue
+        if done.returncode == 0:
+            return python
+        said += f"; {python}: {(done.stderr.strip() or 'no message').splitlines()[-1]}"
+    raise Unreachable(f"no interpreter of this machine can run Burnish as uid {NOBODY}{said}")
