@@ -5,6 +5,7 @@ from __future__ import annotations
 from memory.records import Candidate, CaseResult, Outcome, Verdict
 
 _MAX_CHARS = 600
+_MAX_VARIABLES = 6
 
 _KINDS = {
     Outcome.COMPILE_ERROR: "The program does not compile.",
@@ -17,7 +18,7 @@ _KINDS = {
 
 
 def describe(candidate: Candidate, verdict: Verdict) -> str:
-    """What went wrong first: kind, failing test with expected and actual, error with its line."""
+    """What went wrong first: kind, failing test with expected and actual, error with its line and variables."""
     if not candidate.code:
         return "The answer contains no program."
     parts = [_KINDS.get(verdict.outcome, "The program fails.")]
@@ -68,6 +69,9 @@ def _error_text(candidate: Candidate, verdict: Verdict) -> str:
     lines = candidate.code.splitlines()
     if error.line and 0 < error.line <= len(lines):
         text += f"\nAt line {error.line}: `{_short(lines[error.line - 1].strip())}`"
+    held = [f"{name} = {value}" for name, value in error.variables[:_MAX_VARIABLES]]
+    if held:
+        text += f"\nVariables there: {_short(', '.join(held))}"
     return text
 
 

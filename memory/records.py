@@ -71,14 +71,21 @@ class StdioTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeTest:
-    """Test source that calls the program: runs in the judge process, away from the program."""
+    """Test source that calls the program: runs in the judge process, away from the program, unless `in_process`."""
 
     source: str
     runner: Literal["check", "script", "pytest", "unittest"]
     """check: the source defines `check(candidate)`, called with the entry point (HumanEval). script: the source itself
     makes the calls and asserts. pytest: `test_*` functions and `Test*` classes. unittest: `TestCase` classes."""
+    in_process: bool = False
+    """The tests need the program's own objects (subclass its classes, patch its module, see what it prints) and run
+    beside it, where it could forge their result. Such a verdict says so in `integrity`; no reward may rest on it."""
     kind: Literal["code"] = "code"
 
+
+Span = tuple[int, int, int, int]
+"""First line, first column, last line, last column of a program; lines from 1, columns in characters from 0, end
+exclusive."""
 
 Test = AssertTest | CallTest | StdioTest | CodeTest
 
@@ -165,6 +172,8 @@ class CaseResult:
     actual: str | None = None
     message: str | None = None
     seconds: float = 0.0
+    executed_lines: tuple[int, ...] = ()
+    """As `Verdict.executed_lines`, of this test alone: what loading the program executed is not among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,11 +185,12 @@ class Fault:
     message: str
     line: int | None = None
     """1-based line of the program (prelude not counted)."""
-    span: tuple[int, int, int, int] | None = None
-    """Blamed statement: first line, first column, last line, last column (lines from 1, columns from 0, end
-    exclusive)."""
+    span: Span | None = None
+    """Blamed statement; of a compound one its header."""
     traceback: str = ""
     """Frames of the program only."""
+    variables: tuple[tuple[str, str], ...] = ()
+    """Name and short text of local variables in the innermost of these frames, those of the blamed statement first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,11 +205,17 @@ class Verdict:
     error: Fault | None = None
     executed_lines: tuple[int, ...] = ()
     """1-based lines of the program on which an executed statement begins, over all tests."""
+    executed: tuple[Span, ...] = ()
+    """The executed statements; of a compound one its header."""
     stdout: str = ""
     stderr: str = ""
     seconds: float = 0.0
     """Wall time of the run, queueing not counted."""
     peak_mb: float = 0.0
+    flaky: bool = False
+    """Two runs with different random numbers disagreed; the outcomes are the worse of both."""
+    integrity: Literal["isolated", "in_process"] = "isolated"
+    """Where the verdict was made: out of the program's reach, or, for some test, beside the program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,6 +126,7 @@ class ScriptedSandbox:
         prelude: str = "",
         limits: Limits | None = None,
         run_id: str = "",
+        flaky_check: bool = False,
     ) -> Verdict:
         """See Sandbox.run."""
         self.runs.append(code)

@@ -12,35 +12,41 @@ import faulthandler
 import gc
 import linecache
 import mmap
-import operator
 import os
 import random
 import signal
-import socket
 import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable
 from typing import Any
 
-from agent.sandbox import codec, fault, trace
+from agent.sandbox import codec, fault, inside, trace
 from agent.sandbox.codec import Json
+from agent.sandbox.exports import Exports
+from agent.sandbox.operations import OPERATIONS
 from agent.sandbox.rpc import Gone, Peer, Remote
+from agent.sandbox.statements import Statements
 
 PRELUDE = "<prelude>"
 MODULE = "solution"
 
 _COPIED_BACK = (list, dict, set, bytearray)
+_harness: list[str] = []
+"""Names of Burnish's own modules, which the program must not find."""
+
+
+def settle() -> None:
+    """To be called once in the process that forks the others, when all it needs is imported."""
+    _harness[:] = [name for name in sys.modules if name.split(".")[0] == "agent"]
 
 
 def run(rpc_fd: int, trace_fd: int) -> int:
     """Load the program that the first frame brings and serve it; returns the exit status of the process."""
-    connection = socket.socket(fileno=rpc_fd)
-    program = _Program(connection, trace_fd)
+    program = _Program(rpc_fd, trace_fd)
     try:
         order = program.peer.receive()
-        if order.get("mode") == "main":
+        if order["mode"] == "main":
             return program.run_as_main(order)
         program.load(order)
         program.peer.serve()
@@ -50,27 +56,26 @@ def run(rpc_fd: int, trace_fd: int) -> int:
 
 
 class _Program:
-    def __init__(self, connection: socket.socket, trace_fd: int) -> None:
-        self.peer = Peer(connection, self._answer)
+    def __init__(self, rpc_fd: int, trace_fd: int) -> None:
+        self.peer = Peer(rpc_fd, self._answer)
         self._trace_fd = trace_fd
         self._source = ""
-        self._statements: trace.Statements | None = None
+        self._statements: Statements | None = None
         self._module = types.ModuleType(MODULE)
-        self._shared: frozenset[str] = frozenset()
-        self._objects: list[object] = []
-        self._indices: dict[int, int] = {}
+        self._given: dict[str, object] = {}
+        self._exports = Exports(self._module, self._call_back)
         self._stdout = sys.stdout
 
     def load(self, order: dict[str, Json]) -> None:
         """Execute prelude and program as a module and send `{"names": ...}` or `{"fault": ...}`."""
         self._prepare(order, MODULE)
         try:
-            given = self._execute(order)
+            self._execute(order)
         except BaseException as error:
             self._report(error)
             return
         self._flush()
-        self.peer.send({"names": self._names(given, order.get("entry_point"))})
+        self.peer.send({"names": self._names(order["entry_point"]) if order["names"] else []})
 
     def run_as_main(self, order: dict[str, Json]) -> int:
         """Execute the program as a script; its fault, if any, is sent before the process ends."""
@@ -91,66 +96,69 @@ class _Program:
         return status
 
     def _prepare(self, order: dict[str, Json], name: str) -> None:
-        self._source = str(order["code"])
-        self._module = types.ModuleType(name)
+        self._source = order["code"]
+        self._module.__name__ = name
         self._module.__dict__["__builtins__"] = __builtins__
-        for known in [known for known in sys.modules if known.split(".")[0] == "agent"]:
-            del sys.modules[known]
+        for known in _harness:
+            sys.modules.pop(known, None)
         sys.modules["__main__"] = types.ModuleType("__main__")
         sys.modules[name] = self._module
         sys.argv = ["program.py"]
         linecache.cache[trace.PROGRAM] = (
             len(self._source), None, self._source.splitlines(keepends=True), trace.PROGRAM,
         )  # fmt: skip
-        end_of_hits = self._source.count("\n") + self._source.count("\r") + 1
-        os.lseek(self._trace_fd, end_of_hits, os.SEEK_SET)
+        os.lseek(self._trace_fd, trace.LAST_WORDS, os.SEEK_SET)
         faulthandler.register(signal.SIGUSR2, file=self._trace_fd, all_threads=False)
-        self._hits = mmap.mmap(self._trace_fd, end_of_hits)
-        random.seed(0)
+        random.seed(order["seed"])
         gc.enable()
         sys.setrecursionlimit(1000 + _depth())
 
-    def _execute(self, order: dict[str, Json]) -> dict[str, object]:
-        """Run prelude and program; returns what the prelude defined."""
+    def _execute(self, order: dict[str, Json]) -> None:
+        """Run prelude and program."""
         namespace = self._module.__dict__
-        prelude = str(order.get("prelude") or "")
-        if prelude:
-            exec(compile(prelude, PRELUDE, "exec", dont_inherit=True), namespace)
-        given = dict(namespace)
-        self._shared = frozenset(
-            name
-            for name, value in given.items()
-            if isinstance(value, type) and value.__module__ == self._module.__name__
-        )
-        code = self._compile()
-        self.peer.send({"stage": "compiled"})
-        if trace.MONITORING and self._statements is not None:
-            trace.monitor(code, self._statements.lines, self._hits)
-        namespace[trace.HITS] = self._hits
-        exec(code, namespace)
-        return given
-
-    def _compile(self) -> types.CodeType:
+        if order["prelude"]:
+            exec(compile(order["prelude"], PRELUDE, "exec", dont_inherit=True), namespace)
+            self._given = dict(namespace)
+            self._exports.share(
+                frozenset(
+                    name
+                    for name, value in namespace.items()
+                    if isinstance(value, type) and value.__module__ == self._module.__name__
+                )
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            plain = compile(self._source, trace.PROGRAM, "exec", dont_inherit=True)
-            try:
-                tree = ast.parse(self._source)
-                self._statements = trace.Statements(tree, self._source)
-                if trace.MONITORING:
-                    return plain
-                trace.instrument(tree, self._statements)
-                return compile(tree, trace.PROGRAM, "exec", dont_inherit=True)
-            except (RecursionError, MemoryError):
-                return plain
+            code = self._compile()
+        spans = self._statements.spans() if self._statements is not None else []
+        if spans:
+            hits = mmap.mmap(self._trace_fd, len(spans))
+            if trace.MONITORING and self._statements is not None:
+                trace.monitor(code, self._statements, hits)
+            namespace[trace.HITS] = hits
+        self.peer.send({"stage": "compiled", "statements": spans})
+        exec(code, namespace)
 
-    def _names(self, given: dict[str, object], entry_point: Json) -> list[Json]:
+    def _compile(self) -> types.CodeType:
+        try:
+            tree: Any = compile(self._source, trace.PROGRAM, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+            statements = Statements(tree, self._source)
+            if len(statements.ordered) <= trace.MAX_STATEMENTS:
+                self._statements = statements
+                if not trace.MONITORING:
+                    trace.instrument(statements)
+            code: types.CodeType = compile(tree, trace.PROGRAM, "exec", dont_inherit=True)
+            return code
+        except (RecursionError, MemoryError):
+            self._statements = None
+            return compile(self._source, trace.PROGRAM, "exec", dont_inherit=True)
+
+    def _names(self, entry_point: str | None) -> list[Json]:
         """What tests may use by name: `[name, "import", module, attribute]` for what was imported, `[name, "value",
         encoded]` for the program's own. Names the prelude defined are left out: the judge has its own."""
-        root = str(entry_point or "").split("(")[0].split(".")[0]
+        root = (entry_point or "").split("(")[0].split(".")[0]
         found: list[Json] = []
         for name, value in list(self._module.__dict__.items()):
-            if name.startswith("__") or (name in given and name != root):
+            if name.startswith("__") or (name in self._given and name != root):
                 continue
             if isinstance(value, types.ModuleType):
                 found.append([name, "import", str(value.__name__), ""])
@@ -160,26 +168,28 @@ class _Program:
                 found.append([name, "import", home, str(getattr(value, "__qualname__", name))])
                 continue
             try:
-                found.append([name, "value", codec.encode(value, self._export, self._shared_name)])
+                found.append([name, "value", self._exports.encode(value)])
             except (codec.Unserialisable, RecursionError, RuntimeError):
                 continue
         return found
 
     def _report(self, error: BaseException) -> None:
         self._flush()
-        described = fault.describe(error, self._statements, self._source)
+        described = self._describe(error)
         described["status"] = _exit_status(error) if isinstance(error, SystemExit) else 1
         self.peer.send({"fault": described})
         if described["traceback"]:
             sys.stderr.write(described["traceback"] + "\n")
 
     def _answer(self, op: str, wire: Json) -> dict[str, Json]:
+        trace.rearm()
         try:
             if op == "eval":
-                value = eval(compile(str(wire), "<test>", "eval", dont_inherit=True), self._module.__dict__)
+                value = eval(compile(wire, "<test>", "eval", dont_inherit=True), self._module.__dict__)
                 return {"ok": codec.encode(value, _opaque)}
-            arguments = codec.decode(wire, self._resolve, self._classes(wire))
-            return self._operate(op, wire, arguments)
+            if op == "tests":
+                return inside.run(wire, self._module, self.peer, self._trace_fd, self._describe)
+            return self._operate(op, self._exports.decode(wire))
         except codec.Malformed as error:
             return {"err": {"type": "Malformed", "message": str(error)}}
         except Gone:
@@ -187,76 +197,38 @@ class _Program:
         except BaseException as error:
             if isinstance(error, codec.Unserialisable):
                 return {"err": {"type": "Unserialisable", "message": str(error)}}
-            return {"err": self._describe(error)}
+            described = self._describe(error)
+            try:
+                described["args"] = codec.encode(error.args)
+            except (codec.Unserialisable, RecursionError):
+                described["args"] = None
+            return {"err": described}
         finally:
             self._flush()
 
-    def _operate(self, op: str, wire: Json, arguments: Any) -> dict[str, Json]:
-        if op == "call":
-            target, positional, named = arguments
-            value = target(*positional, **named)
-            reply = {"ok": codec.encode(value, self._export, self._shared_name)}
-            if any(
-                isinstance(item, _COPIED_BACK) or self._shared_name(item) for item in (*positional, *named.values())
-            ):
-                after = codec.encode([positional, named], self._export, self._shared_name)
-                reply["args"] = after
-            return reply
-        value = _OPERATIONS[op](*arguments)
-        return {"ok": codec.encode(value, self._export, self._shared_name)}
+    def _operate(self, op: str, arguments: Any) -> dict[str, Json]:
+        if op != "call":
+            return {"ok": self._exports.encode(OPERATIONS[op](*arguments))}
+        target, positional, named = arguments
+        reply: dict[str, Json] = {"ok": self._exports.encode(target(*positional, **named))}
+        if any(
+            isinstance(item, _COPIED_BACK) or self._exports.shared_name(item) for item in (*positional, *named.values())
+        ):
+            reply["args"] = self._exports.encode([positional, named])
+        return reply
 
     def _describe(self, error: BaseException) -> dict[str, Json]:
-        described = fault.describe(error, self._statements, self._source)
-        try:
-            described["args"] = codec.encode(error.args)
-        except (codec.Unserialisable, RecursionError):
-            described["args"] = None
-        return described
+        return fault.describe(error, self._statements, self._source, self._given)
 
-    def _export(self, value: object) -> list[Json]:
-        extra: Json
-        kind = "class" if isinstance(value, type) else "function" if _is_function(value) else "object"
-        if kind == "class":
-            name, extra = str(getattr(value, "__name__", "?")), _bases(value)
-        elif kind == "function":
-            name, extra = str(getattr(value, "__name__", "?")), None
-        else:
-            name, extra = type(value).__name__, [self._index(type(value)), _base_value(value)]
-        return ["h", "c", self._index(value), kind, name[:200], extra]
-
-    def _index(self, value: object) -> int:
-        index = self._indices.get(id(value))
-        if index is None:
-            index = self._indices[id(value)] = len(self._objects)
-            self._objects.append(value)
-        return index
-
-    def _resolve(self, wire: list[Json]) -> object:
-        if wire[1] == "c":
-            return self._objects[wire[2]]
-        return _Callback(self, wire[2])
-
-    def call_back(self, number: int, name: str, arguments: Json) -> object:
-        """Call an object of the judge: itself, or its method `name`."""
-        encoded = codec.encode([name, *arguments], self._export, self._shared_name)
+    def _call_back(self, number: int, name: str, arguments: Json) -> object:
+        encoded = self._exports.encode([name, *arguments])
         encoded["h"] = number
         try:
             reply = self.peer.request("callback", encoded)
         except Remote as remote:
             kind = fault.builtin_base([str(remote.fault.get("type"))])
             raise kind(remote.fault.get("message")) from None
-        return codec.decode(reply["ok"], self._resolve, self._classes(reply["ok"]))
-
-    def _shared_name(self, value: object) -> str | None:
-        kind = type(value)
-        if kind.__name__ in self._shared and kind.__module__ == self._module.__name__:
-            return kind.__name__
-        return None
-
-    def _classes(self, wire: Json) -> dict[str, type]:
-        if not wire.get("o"):
-            return {}
-        return {name: value for name, value in self._module.__dict__.items() if isinstance(value, type)}
+        return self._exports.decode(reply["ok"])
 
     def _flush(self) -> None:
         try:
@@ -266,42 +238,6 @@ class _Program:
             return
 
 
-class _Callback:
-    """An object of the test code: callable, its public methods too."""
-
-    def __init__(self, program: _Program, number: int, name: str = "") -> None:
-        self._program = program
-        self._number = number
-        self._name = name
-
-    def __call__(self, *positional: object, **named: object) -> object:
-        return self._program.call_back(self._number, self._name, [list(positional), named])
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("_") or self._name:
-            raise AttributeError(name)
-        return _Callback(self._program, self._number, name)
-
-
-def _setattr(target: object, name: str, value: object) -> None:
-    setattr(target, name, value)
-
-
-_OPERATIONS: dict[str, Callable[..., object]] = {
-    "getattr": getattr, "setattr": _setattr, "delattr": delattr, "hasattr": hasattr, "isinstance": isinstance,
-    "issubclass": issubclass, "len": len, "iter": iter, "next": next, "str": str, "repr": repr, "bool": bool,
-    "hash": hash, "int": int, "float": float, "index": operator.index, "abs": abs, "round": round, "format": format,
-    "reversed": reversed, "getitem": operator.getitem, "setitem": operator.setitem, "delitem": operator.delitem,
-    "contains": operator.contains, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "matmul": operator.matmul,
-    "truediv": operator.truediv, "floordiv": operator.floordiv, "mod": operator.mod, "pow": operator.pow,
-    "and": operator.and_, "or": operator.or_, "xor": operator.xor, "neg": operator.neg, "pos": operator.pos,
-    "invert": operator.invert, "eq": lambda left, right: bool(left == right), "dir": dir,
-    "enter": lambda target: type(target).__enter__(target),
-    "exit": lambda target: type(target).__exit__(target, None, None, None),
-}  # fmt: skip
-
-
 def _opaque(value: object) -> list[Json]:
     """What is told of a value that is not plain data: its class, a short text and its truth."""
     try:
@@ -309,25 +245,6 @@ def _opaque(value: object) -> list[Json]:
     except Exception:
         text, truth = "", True
     return ["h", "x", type(value).__name__[:200], text, truth]
-
-
-def _is_function(value: object) -> bool:
-    return isinstance(
-        value, types.FunctionType | types.BuiltinFunctionType | types.MethodType | types.MethodWrapperType,
-    ) or type(value).__name__ in ("partial", "_lru_cache_wrapper")  # fmt: skip
-
-
-def _bases(value: object) -> list[str] | None:
-    if isinstance(value, type) and issubclass(value, BaseException):
-        return [kind.__name__ for kind in value.__mro__ if kind is not object]
-    return None
-
-
-def _base_value(value: object) -> Json:
-    """Plain value of an enum member that is also a number or a text."""
-    if isinstance(value, int | float | str):
-        return codec.encode(value)
-    return None
 
 
 def _exit_status(error: SystemExit) -> int:

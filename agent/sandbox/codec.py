@@ -26,6 +26,7 @@ import decimal
 import fractions
 import functools
 import json
+import json.encoder
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +36,12 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_NODES = 1_000_000
 MAX_DEPTH = 100
 HEADER = struct.Struct(">I")
+
+_to_json: Any = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+    None, None, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True
+)
+_from_json: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+"""What `json` uses inside, made once: a program's process is so short that making them anew would be felt."""
 
 Json = Any
 """What `json` reads and writes."""
@@ -66,7 +73,7 @@ class Malformed(Exception):
 
 def pack(message: Json) -> bytes:
     """One frame. Raises Unserialisable if it exceeds MAX_BYTES."""
-    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    body = "".join(_to_json(message, 0)).encode("ascii")
     if len(body) > MAX_BYTES:
         raise Unserialisable(f"{len(body)} bytes of data exceed the limit of {MAX_BYTES}")
     return HEADER.pack(len(body)) + body
@@ -87,10 +94,10 @@ def unpack(body: bytes) -> dict[str, Json]:
         if outside.count(b",") + outside.count(b"[") + outside.count(b"{") > 2 * MAX_NODES:
             raise Malformed(f"a frame holds more than {MAX_NODES} values")
     try:
-        message = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        message, end = _from_json(body.decode("ascii"), 0)
+    except (ValueError, RecursionError, StopIteration) as error:
         raise Malformed(f"a frame is not JSON: {type(error).__name__}") from None
-    if type(message) is not dict:
+    if type(message) is not dict or end != len(body):
         raise Malformed("a frame is not an object")
     return message
 
@@ -100,6 +107,8 @@ def encode(value: object, export: Export | None = None, shared: Callable[[object
 
     `shared` names the class of an object that travels by structure. Raises Unserialisable.
     """
+    if type(value) in _SCALARS:
+        return {"v": _integer(value) if type(value) is int else value, "o": []}
     encoder = _Encoder(export, shared)
     root = encoder.value(value, 0)
     table: list[Json] = []

@@ -40,12 +40,15 @@ class Sandbox(Protocol):
         prelude: str = "",
         limits: Limits | None = None,
         run_id: str = "",
+        flaky_check: bool = False,
     ) -> Verdict:
         """Run `tests` against `code`; one `CaseResult` per test, several for a `CodeTest` that holds several.
 
         `prelude` is executed in the program's namespace before it and has no part in its line numbers. With no tests
         the program is loaded, which is all that `passed` then says (0 of 0). Waits for a free worker; CPU and wall
         clocks start when the program starts. Cancelling the call kills the run's processes at once.
+        With `flaky_check` everything runs twice with different random numbers (the hash seed stays), and the verdict is
+        the worse of both, marked `flaky` if they disagree.
         Raises IsolationUnavailable if the required isolation tier is not available; BadTests if a test cannot be run
         in any sandbox (for example test source that does not compile).
         """

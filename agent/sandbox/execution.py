@@ -7,16 +7,22 @@ session, within the CPU limit of the whole run.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 
 from agent.sandbox import compare, trace
+from agent.sandbox.canary import TAMPERED, Canary
 from agent.sandbox.channel import Closed
 from agent.sandbox.codec import Json
 from agent.sandbox.plan import Literal, Plan, Stdio, Unit
 from agent.sandbox.process import WorkerLost, WorkerProcess
-from agent.sandbox.results import SKIPPED, cut, difference, literal_case, make_case, value_case
+from agent.sandbox.results import cut, literal_case, make_case, reported_case
 from agent.sandbox.session import Program, Session, Tally
-from agent.sandbox.verdict import Case, Observed, assemble, of_fault
+from agent.sandbox.verdict import Case, Observed, assemble
 from memory.records import Fault, Outcome, Verdict
+
+_NAME = 200
+_MOST_CASES = 10_000
+_Start = Callable[[list[Unit], list[list[int]]], Awaitable[None]]
 
 
 class Run:
@@ -29,41 +35,47 @@ class Run:
         self._run_id = run_id
         self._started = time.monotonic()
         self._tally = Tally(cpu_left=program.limits.cpu_seconds * trace.SLOWDOWN)
-        self._cases: dict[int, dict[int, Case]] = {}
+        self._cases: dict[int, dict[int, Case | None]] = {}
         self._planned: dict[int, list[str]] = {}
         self._load: Case | None = None
+        self._inside = any(unit.in_process for unit in plan.units)
 
     async def execute(self) -> Verdict:
         """Raises WorkerLost if the worker failed; the run can then be repeated on another one."""
-        literals, units = list(self._plan.literals), list(self._plan.units)
-        if not (literals or units or self._plan.stdio):
+        literals = list(self._plan.literals)
+        units = [unit for unit in self._plan.units if not unit.in_process]
+        inside = [unit for unit in self._plan.units if unit.in_process]
+        if not (literals or units or inside or self._plan.stdio):
             await self._session([], [])
         while literals or units:
             await self._session(literals, units)
             literals = [literal for literal in literals if literal.index not in self._cases]
             units = [unit for unit in units if not self._finished(unit)]
+        while inside:
+            await self._session([], inside)
+            inside = [unit for unit in inside if not self._finished(unit)]
         for stdio in self._plan.stdio:
             await self._script(stdio)
         return self._verdict()
 
     def _verdict(self) -> Verdict:
         observed = Observed(
-            executed_lines=tuple(sorted(self._tally.lines)),
+            executed=tuple(sorted(self._tally.executed)),
             stdout=bytes(self._tally.stdout),
             stderr=bytes(self._tally.stderr),
             seconds=time.monotonic() - self._started,
             peak_mb=self._tally.peak_mb,
         )
         cases = [case for _, numbered in sorted(self._cases.items()) for _, case in sorted(numbered.items())]
-        kept = [case for case in cases if case is not SKIPPED]
-        return assemble(self._run_id, kept, observed, self._load)
+        kept = [case for case in cases if case is not None]
+        return assemble(self._run_id, kept, observed, self._load, in_process=self._inside)
 
     async def _session(self, literals: list[Literal], units: list[Unit]) -> None:
         if self._tally.cpu_left <= 0:
             self._end_all(literals, units, *self._used_up())
             return
         with Session(self._worker, self._program, self._tally) as session:
-            failure = await session.load()
+            failure = await session.load(names=any(not unit.in_process for unit in units))
             if failure is not None:
                 self._load = make_case("load", *failure)
                 self._end_all(literals, units, *failure)
@@ -72,81 +84,84 @@ class Run:
             await session.end()
 
     async def _tests(self, session: Session, literals: list[Literal], units: list[Unit]) -> None:
+        session.take()
         for literal in literals:
             started = time.monotonic()
             try:
                 reply = await session.evaluate(literal.call)
             except Closed:
                 outcome, fault = await session.death()
-                self._cases[literal.index] = {0: make_case(literal.name, outcome, fault, literal.expected)}
+                died = make_case(literal.name, outcome, fault, literal.expected, lines=session.take())
+                self._cases[literal.index] = {0: died}
                 return
             seconds = time.monotonic() - started
-            self._cases[literal.index] = {0: literal_case(literal, reply, seconds)}
-        if units:
-            await self._judge(session, units)
+            self._cases[literal.index] = {0: literal_case(literal, reply, seconds, session.take())}
+        if units and units[0].in_process:
+            await self._beside(session, units)
+        elif units:
+            await self._reported(session, units, session.start_judge)
 
-    async def _judge(self, session: Session, units: list[Unit]) -> None:
+    async def _beside(self, session: Session, units: list[Unit]) -> None:
+        """Run units in the program's process, between canaries."""
+        canaries = [Canary(-1), Canary(-2)]
+        guarded = [canaries[0].unit, *units, canaries[1].unit]
+        await self._reported(session, guarded, session.start_inside)
+        kept = [self._cases.pop(canary.unit.index, {}) for canary in canaries]
+        told = [{number: case for number, case in cases.items() if case is not None} for cases in kept]
+        if any(cases and canary.died(cases) for canary, cases in zip(canaries, told, strict=True)):
+            for unit in units:
+                self._cases.pop(unit.index, None)
+            self._end_all([], units, Outcome.RUNTIME_ERROR, TAMPERED)
+
+    async def _reported(self, session: Session, units: list[Unit], start: _Start) -> None:
+        """Run units where `start` runs them and keep what is reported."""
         by_index = {unit.index: unit for unit in units}
         done = [[index, number] for index, cases in self._cases.items() for number in cases if index in by_index]
         current: tuple[int, int] | None = None
         before = len(done)
+        broken = Closed if units[0].in_process else WorkerLost
         try:
-            await session.start_judge(units, done)
+            await start(units, done)
             while True:
-                message = await session.verdict()
+                message = await session.report()
                 event, index = message.get("event"), message.get("unit")
+                unit = by_index.get(index) if type(index) is int else None
                 if event == "done" and message.get("nonce") == session.nonce:
-                    for unit in units:
-                        self._close(unit)
+                    for ended in units:
+                        if not self._complete(ended):
+                            raise broken("a case was left out")
                     return
                 if event == "gone":
                     raise Closed("the program is gone")
-                if index not in by_index:
-                    raise WorkerLost("the judge reported an unknown unit")
+                if unit is None:
+                    raise broken("a report on an unknown unit")
                 if event == "plan":
-                    self._planned[index] = [str(name) for name in message["cases"]]
-                elif event == "begin":
-                    current = (index, int(message["case"]))
+                    self._planned[unit.index] = [str(name)[:_NAME] for name in _list(message.get("cases"))]
+                    continue
+                number = message.get("case")
+                if type(number) is not int or not 0 <= number < len(self._planned.get(unit.index, ())):
+                    raise broken("a report on an unknown case")
+                if event == "begin":
+                    current = (unit.index, number)
                     self._worker.mark(session.id)
                 elif event == "result":
-                    self._keep(by_index[index], int(message["case"]), message)
+                    lines = session.lines(message.get("hits"))
+                    case = reported_case(unit, self._name(unit, number), message, lines)
+                    self._cases.setdefault(unit.index, {})[number] = case
                     current = None
         except Closed:
             outcome, fault = await session.death()
             if current is not None:
                 index, number = current
-                case = make_case(self._name(by_index[index], number), outcome, fault)
+                case = make_case(self._name(by_index[index], number), outcome, fault, lines=session.take())
                 self._cases.setdefault(index, {})[number] = case
             elif sum(len(self._cases.get(index, {})) for index in by_index) == before:
                 self._end_all([], units, outcome, fault)
 
-    def _keep(self, unit: Unit, number: int, result: dict[str, Json]) -> None:
-        name = self._name(unit, number)
-        seconds = float(result.get("seconds") or 0.0)
+    def _complete(self, unit: Unit) -> bool:
+        """Whether every planned case was reported; a unit without any had nothing to run."""
         kept = self._cases.setdefault(unit.index, {})
-        outcome = result.get("outcome")
-        if outcome == "passed":
-            kept[number] = make_case(name, Outcome.PASSED, None, seconds=seconds)
-        elif outcome == "skipped":
-            kept[number] = SKIPPED
-        elif outcome == "value":
-            kept[number] = value_case(unit, name, result.get("value"), seconds)
-        elif outcome == "runtime_error":
-            ended, fault = of_fault(result.get("fault"))
-            kept[number] = make_case(name, ended, fault, seconds=seconds)
-        else:
-            message = str(result.get("message") or "")
-            expected, actual = result.get("expected"), result.get("actual")
-            kind = str(result.get("type") or Outcome.FAILED_TEST.value)
-            fault = Fault(type=kind, message=message or difference(name, expected, actual))
-            kept[number] = make_case(name, Outcome.FAILED_TEST, fault, expected, actual, seconds=seconds)
-
-    def _close(self, unit: Unit) -> None:
-        """A finished judge has reported every planned case; a unit without any had nothing to run."""
-        kept = self._cases.setdefault(unit.index, {})
-        for number in range(len(self._planned.get(unit.index, []))):
-            if number not in kept:
-                raise WorkerLost("the judge left a case out")
+        return all(number in kept for number in range(len(self._planned.get(unit.index, []))))
 
     def _name(self, unit: Unit, number: int) -> str:
         names = self._planned.get(unit.index, [])
@@ -167,17 +182,18 @@ class Run:
         started = time.monotonic()
         with Session(self._worker, self._program, self._tally, stdin=test.stdin) as session:
             failure, printed = await session.run_script()
+            lines = session.take()
         seconds = time.monotonic() - started
         expected, actual = cut(test.stdout), cut(printed)
         if failure is not None:
             if failure[0] is Outcome.COMPILE_ERROR:
                 self._load = make_case(name, *failure)
-            case = make_case(name, *failure, expected, actual, seconds=seconds)
+            case = make_case(name, *failure, expected, actual, seconds=seconds, lines=lines)
         elif compare.same_text(printed, test.stdout):
-            case = make_case(name, Outcome.PASSED, None, seconds=seconds)
+            case = make_case(name, Outcome.PASSED, None, seconds=seconds, lines=lines)
         else:
             fault = Fault(type=Outcome.FAILED_TEST.value, message=f"{name}: the output differs from the expected one")
-            case = make_case(name, Outcome.FAILED_TEST, fault, expected, actual, seconds=seconds)
+            case = make_case(name, Outcome.FAILED_TEST, fault, expected, actual, seconds=seconds, lines=lines)
         self._cases[stdio.index] = {0: case}
 
     def _end_all(self, literals: list[Literal], units: list[Unit], outcome: Outcome, fault: Fault | None) -> None:
@@ -192,3 +208,7 @@ class Run:
     def _used_up(self) -> tuple[Outcome, Fault]:
         limit = self._program.limits.cpu_seconds
         return Outcome.TIMEOUT, Fault(type="timeout", message=f"CPU limit of {limit:g} s per run used up; not run")
+
+
+def _list(wire: Json) -> list[Json]:
+    return wire[:_MOST_CASES] if type(wire) is list else []

@@ -6,31 +6,36 @@ Standard library only: this module runs inside the jail.
 from __future__ import annotations
 
 import builtins
+from collections.abc import Collection
 from itertools import islice
 from types import TracebackType
 
-from agent.sandbox import trace
+from agent.sandbox import trace, variables
 from agent.sandbox.codec import Json
+from agent.sandbox.statements import Statements
 
 MAX_MESSAGE = 1000
 _MAX_FRAMES = 8
 
 
-def describe(error: BaseException, statements: trace.Statements | None, source: str) -> dict[str, Json]:
+def describe(
+    error: BaseException, statements: Statements | None, source: str, hidden: Collection[str] = ()
+) -> dict[str, Json]:
     """The fault record for `error`: type, bases (its class and the ones above, nearest first), message, line, span,
-    traceback (frames of the program only)."""
+    traceback (frames of the program only), variables of the innermost of these frames but for the `hidden` ones."""
     fault: dict[str, Json] = {
-        "type": type(error).__name__[:200],
-        "bases": [kind.__name__[:200] for kind in type(error).__mro__ if kind is not object],
+        "type": variables.class_name(type(error)),
+        "bases": [variables.class_name(kind) for kind in type(error).__mro__ if kind is not object],
         "message": message_of(error),
         "memory": isinstance(error, MemoryError),
         "exit": isinstance(error, SystemExit),
         "line": None,
         "span": None,
         "traceback": "",
+        "variables": [],
     }
     if isinstance(error, SyntaxError) and error.filename == trace.PROGRAM:
-        _place_of_syntax_error(fault, error)
+        _place_of_syntax_error(fault, error, source)
         return fault
     frames = _program_frames(error.__traceback__)
     if frames:
@@ -39,7 +44,10 @@ def describe(error: BaseException, statements: trace.Statements | None, source: 
         position = next(islice(last_frame.tb_frame.f_code.co_positions(), last_frame.tb_lasti // 2, None), None)
         if statements is not None and position is not None and position[0] is not None:
             fault["span"] = statements.span(position[0], position[2] or 0)
-        fault["traceback"] = _format(frames, source, fault["type"], fault["message"])
+        lines = source.splitlines()
+        fault["traceback"] = _format(frames, lines, fault["type"], fault["message"])
+        statement = "\n".join(lines[fault["span"][0] - 1 : fault["span"][2]]) if fault["span"] else ""
+        fault["variables"] = variables.shown(last_frame.tb_frame.f_locals, statement, hidden)
     return fault
 
 
@@ -61,7 +69,7 @@ def builtin_base(bases: list[str]) -> type[BaseException]:
     return Exception
 
 
-def _place_of_syntax_error(fault: dict[str, Json], error: SyntaxError) -> None:
+def _place_of_syntax_error(fault: dict[str, Json], error: SyntaxError, source: str) -> None:
     fault["message"] = str(error.msg)[:MAX_MESSAGE]
     fault["line"] = error.lineno
     if error.lineno is None:
@@ -72,7 +80,8 @@ def _place_of_syntax_error(fault: dict[str, Json], error: SyntaxError) -> None:
     if (last, end) <= (error.lineno, start):
         last, end = error.lineno, start + 1
     fault["span"] = (error.lineno, start, last, end)
-    text = (error.text or "").rstrip("\n")[:500]
+    lines = source.splitlines()
+    text = (error.text or (lines[error.lineno - 1] if 0 < error.lineno <= len(lines) else ""))[:500]
     fault["traceback"] = (
         f'  File "{trace.PROGRAM}", line {error.lineno}\n    {text.strip()}\n{fault["type"]}: {fault["message"]}'
     )
@@ -87,8 +96,7 @@ def _program_frames(traceback: TracebackType | None) -> list[tuple[TracebackType
     return frames
 
 
-def _format(frames: list[tuple[TracebackType, int]], source: str, kind: str, message: str) -> str:
-    lines = source.splitlines()
+def _format(frames: list[tuple[TracebackType, int]], lines: list[str], kind: str, message: str) -> str:
     out = ["Traceback (most recent call last):"]
     for index, (traceback, line) in enumerate(frames):
         if len(frames) > _MAX_FRAMES and 2 <= index < len(frames) - (_MAX_FRAMES - 2):

@@ -1,25 +1,26 @@
 """The part of pytest's interface that test sources for small programs use, without pytest in the jail.
 
-Installed as the module `pytest` inside the judge: `raises`, `approx`, `fail`, `skip`, `fixture`, `mark.parametrize`,
-`param`; other marks are accepted and ignored, except `skip` and `skipif`. Standard library only.
+Installed as the module `pytest` where tests run: `raises`, `approx`, `fail`, `skip`, `fixture`, `param`,
+`MonkeyPatch`, `mark.parametrize`, `mark.skip`, `mark.skipif`, `mark.usefixtures`; other marks are accepted and
+ignored. Standard library only.
 """
 
 from __future__ import annotations
 
-import inspect
-import itertools
 import math
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-_PARAMETERS = "__burnish_parameters__"
-_SKIPPED = "__burnish_skipped__"
-_FIXTURE = "__burnish_fixture__"
+from agent.sandbox.monkeypatch import MonkeyPatch
+
+PARAMETERS = "__burnish_parameters__"
+SKIPPED = "__burnish_skipped__"
+FIXTURE = "__burnish_fixture__"
+USED = "__burnish_used__"
+"""Attributes by which decorated functions and classes are known to `collection`."""
 
 
 class Skipped(BaseException):
@@ -128,15 +129,34 @@ def skip(reason: str = "", **ignored: Any) -> None:
 
 
 def fixture(
-    function: Any = None, *, params: Sequence[Any] | None = None, name: str | None = None, **ignored: Any
+    function: Any = None,
+    *,
+    params: Sequence[Any] | None = None,
+    ids: Any = None,
+    name: str | None = None,
+    autouse: bool = False,
+    **ignored: Any,
 ) -> Any:
     """`pytest.fixture`; scopes are ignored, every test gets its own."""
 
     def mark_it(made: Any) -> Any:
-        setattr(made, _FIXTURE, (name or made.__name__, bool(ignored.get("autouse")), params))
+        rows = [_row(value, single=True) for value in params or ()]
+        given = [(row.values[0], label) for row, label in zip(rows, _labels(rows, ids), strict=True)]
+        setattr(made, FIXTURE, Fixture(made, name or made.__name__, autouse, None if params is None else given))
         return made
 
     return mark_it(function) if callable(function) else mark_it
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """What a function marked by `fixture` makes."""
+
+    function: Any
+    name: str
+    autouse: bool
+    params: list[tuple[Any, str]] | None
+    """Values of `request.param`, each with its label; None without parameters."""
 
 
 @dataclass(frozen=True)
@@ -152,24 +172,44 @@ def param(*values: Any, id: str | None = None, marks: Any = ()) -> Parameters:
     return Parameters(values, id)
 
 
-def parametrize(names: str | Sequence[str], sets: Sequence[Any], **ignored: Any) -> Callable[[Any], Any]:
+def parametrize(
+    names: str | Sequence[str], sets: Sequence[Any], *, ids: Any = None, **ignored: Any
+) -> Callable[[Any], Any]:
     """`pytest.mark.parametrize`."""
     keys = [key.strip() for key in names.split(",")] if isinstance(names, str) else list(names)
 
     def mark_it(target: Any) -> Any:
-        made = []
-        for values in sets:
-            given = values if isinstance(values, Parameters) else None
-            row = given.values if given else (values,) if len(keys) == 1 else tuple(values)
-            label = given.id if given and given.id else "-".join(_label(value) for value in row)
-            made.append((dict(zip(keys, row, strict=True)), label))
-        setattr(target, _PARAMETERS, [made, *getattr(target, _PARAMETERS, [])])
+        rows = [_row(values, single=len(keys) == 1) for values in sets]
+        labels = _labels(rows, ids)
+        made = [(dict(zip(keys, row.values, strict=True)), label) for row, label in zip(rows, labels, strict=True)]
+        setattr(target, PARAMETERS, [made, *getattr(target, PARAMETERS, [])])
         return target
 
     return mark_it
 
 
-def _label(value: Any) -> str:
+def _row(given: Any, *, single: bool) -> Parameters:
+    if isinstance(given, Parameters):
+        return given
+    return Parameters((given,) if single else tuple(given))
+
+
+def _labels(rows: Sequence[Parameters], ids: Any) -> list[str]:
+    """The label of each value set: its own, else what `ids` (a list or a function of one value) says, else made from
+    the values; numbered where the same comes twice."""
+    name = ids if callable(ids) else None
+    given = [] if ids is None or callable(ids) else list(ids)
+    given += [None] * (len(rows) - len(given))
+    found = [
+        row.id or (str(told) if told is not None else "-".join(_label(value, name) for value in row.values))
+        for row, told in zip(rows, given, strict=False)
+    ]
+    return [f"{label}-{number}" if found.count(label) > 1 else label for number, label in enumerate(found)]
+
+
+def _label(value: Any, name: Callable[[Any], Any] | None) -> str:
+    if name is not None and (told := name(value)) is not None:
+        return str(told)[:40]
     text = str(value) if isinstance(value, str | int | float | bool | None) else type(value).__name__
     return text[:40]
 
@@ -180,7 +220,7 @@ class _Marks:
     @staticmethod
     def skip(*reason: Any, **ignored: Any) -> Any:
         if len(reason) == 1 and callable(reason[0]):
-            setattr(reason[0], _SKIPPED, True)
+            setattr(reason[0], SKIPPED, True)
             return reason[0]
         return _Marks.skipif(True)
 
@@ -188,7 +228,15 @@ class _Marks:
     def skipif(condition: Any, **ignored: Any) -> Callable[[Any], Any]:
         def mark_it(target: Any) -> Any:
             if condition:
-                setattr(target, _SKIPPED, True)
+                setattr(target, SKIPPED, True)
+            return target
+
+        return mark_it
+
+    @staticmethod
+    def usefixtures(*names: str) -> Callable[[Any], Any]:
+        def mark_it(target: Any) -> Any:
+            setattr(target, USED, (*names, *getattr(target, USED, ())))
             return target
 
         return mark_it
@@ -205,108 +253,7 @@ def module() -> ModuleType:
     made = ModuleType("pytest")
     made.__dict__.update(
         raises=raises, approx=Approx, fail=fail, skip=skip, fixture=fixture, param=param, mark=_Marks(),
+        MonkeyPatch=MonkeyPatch,
         importorskip=__import__, main=lambda *arguments, **named: 0,
     )  # fmt: skip
     return made
-
-
-@dataclass(frozen=True)
-class Case:
-    """One test to run."""
-
-    name: str
-    run: Callable[[], None]
-
-
-def collect(namespace: dict[str, Any]) -> list[Case]:
-    """The tests of a module's namespace in order of definition."""
-    fixtures = {
-        value.__burnish_fixture__[0]: value for value in list(namespace.values()) if hasattr_safe(value, _FIXTURE)
-    }
-    found: list[Case] = []
-    for name, value in list(namespace.items()):
-        if inspect.isfunction(value) and name.startswith("test"):
-            found += _expand(name, value, None, fixtures)
-        elif inspect.isclass(value) and name.startswith("Test") and not hasattr(value, "assertEqual"):
-            for method, function in inspect.getmembers(value, inspect.isfunction):
-                if method.startswith("test"):
-                    found += _expand(f"{name}::{method}", function, value, fixtures)
-    return found
-
-
-def hasattr_safe(value: object, name: str) -> bool:
-    """`hasattr` for plain functions only: objects of the program are not asked."""
-    return inspect.isfunction(value) and name in value.__dict__
-
-
-def _expand(name: str, function: Any, owner: Any, fixtures: dict[str, Any]) -> list[Case]:
-    if getattr(function, _SKIPPED, False) or (owner is not None and getattr(owner, _SKIPPED, False)):
-        return []
-    groups = [*(getattr(owner, _PARAMETERS, []) if owner is not None else []), *getattr(function, _PARAMETERS, [])]
-    cases = []
-    for combination in itertools.product(*groups):
-        values: dict[str, Any] = {}
-        for given, _ in combination:
-            values.update(given)
-        label = f"[{'-'.join(label for _, label in combination)}]" if combination else ""
-        cases.append(Case(name + label, _runner(function, owner, values, fixtures)))
-    return cases
-
-
-def _runner(function: Any, owner: Any, values: dict[str, Any], fixtures: dict[str, Any]) -> Callable[[], None]:
-    def run() -> None:
-        finalizers: list[Iterator[Any]] = []
-        made: dict[str, Any] = dict(values)
-        instance = owner() if owner is not None else None
-        local = dict(fixtures)
-        if owner is not None:
-            for _, member in inspect.getmembers(owner, lambda value: hasattr_safe(value, _FIXTURE)):
-                local[member.__burnish_fixture__[0]] = member.__get__(instance)
-        try:
-            for known, maker in local.items():
-                if getattr(maker, _FIXTURE)[1]:
-                    _value(known, local, made, finalizers)
-            if instance is not None and hasattr(instance, "setup_method"):
-                _call_setup(instance.setup_method, function)
-            bound = function.__get__(instance) if instance is not None else function
-            names = [
-                name
-                for name, parameter in inspect.signature(bound).parameters.items()
-                if parameter.default is inspect.Parameter.empty
-                and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-            ]
-            bound(**{name: _value(name, local, made, finalizers) for name in {*names, *values}})
-            if instance is not None and hasattr(instance, "teardown_method"):
-                _call_setup(instance.teardown_method, function)
-        finally:
-            for generator in reversed(finalizers):
-                next(generator, None)
-
-    return run
-
-
-def _call_setup(method: Any, function: Any) -> None:
-    if inspect.signature(method).parameters:
-        method(function)
-    else:
-        method()
-
-
-def _value(name: str, fixtures: dict[str, Any], made: dict[str, Any], finalizers: list[Iterator[Any]]) -> Any:
-    if name in made:
-        return made[name]
-    if name == "tmp_path":
-        made[name] = Path(tempfile.mkdtemp())
-        return made[name]
-    if name not in fixtures:
-        raise LookupError(f"fixture {name!r} is not available in this sandbox")
-    function = fixtures[name]
-    arguments = {
-        needed: _value(needed, fixtures, made, finalizers) for needed in inspect.signature(function).parameters
-    }
-    result = function(**arguments)
-    if inspect.isgenerator(result):
-        finalizers.append(result)
-        result = next(result)
-    made[name] = result
-    return result

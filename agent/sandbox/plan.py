@@ -51,6 +51,8 @@ class Unit:
     check: Check | None = None
     """For `value`: whether the value of the expression is right."""
     expected: str | None = None
+    in_process: bool = False
+    """To be run beside the program instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ def make(tests: Sequence[Test], *, entry_point: str | None, prelude: str) -> Pla
                     raise BadTests("the test source defines no check(candidate)")
                 name = f"{test.runner} {index + 1}"
                 names = cases.split(tree) if test.runner in ("check", "script") else []
-                units.append(Unit(index, name, test.runner, test.source, tuple(names or [name])))
+                named = tuple(names or [name])
+                units.append(Unit(index, name, test.runner, test.source, named, in_process=test.in_process))
     return Plan(tuple(literals), tuple(units), tuple(stdio))
 
 

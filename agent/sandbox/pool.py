@@ -8,10 +8,11 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from agent.errors import IsolationUnavailable
+from agent.sandbox import agreement, verdict
 from agent.sandbox import plan as plans
-from agent.sandbox import verdict
 from agent.sandbox.contract import Isolation
 from agent.sandbox.execution import Run
 from agent.sandbox.jail import Bait
@@ -70,12 +71,19 @@ class WorkerPool:
         prelude: str = "",
         limits: Limits | None = None,
         run_id: str = "",
+        flaky_check: bool = False,
     ) -> Verdict:
         """See `contract.Sandbox.run`."""
         plan = plans.make(tests, entry_point=entry_point, prelude=prelude)
         program = Program(code, prelude, entry_point, limits or Limits())
         if len(code) > plans.MAX_SOURCE:
             return _too_long(run_id, tests)
+        first = await self._run(program, plan, run_id)
+        if not flaky_check:
+            return first
+        return agreement.of_both(first, await self._run(replace(program, seed=1), plan, run_id))
+
+    async def _run(self, program: Program, plan: plans.Plan, run_id: str) -> Verdict:
         message = "the sandbox is closed"
         for _ in range(_ATTEMPTS):
             worker = None if self._closed else await self._idle.get()

@@ -18,6 +18,7 @@ from agent.sandbox.rpc import Peer, Remote
 
 FAULT = "__burnish_fault__"
 """Attribute of an exception that came from the program: the fault record."""
+NEEDS_PROCESS = "needs the program's own objects: mark the tests in_process"
 _HANDLE = "__burnish_handle__"
 
 
@@ -159,6 +160,9 @@ class Proxy:
 
     def __call__(self, *positional: object, **named: object) -> object:
         return self.burnish_program.call(self, positional, named)
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
+        raise TypeError(f"a subclass of the program's {self.burnish_name} {NEEDS_PROCESS}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Proxy):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.sandbox import codec
@@ -12,6 +12,8 @@ from agent.sandbox.verdict import Case, of_fault
 from memory.records import CaseResult, Fault, Outcome
 
 _TEXT = 500
+_LONGEST = 1e6
+"""Seconds that no test can take."""
 _COMPARE_ERRORS = (ArithmeticError, TypeError, ValueError, RecursionError, AttributeError)
 
 
@@ -36,8 +38,22 @@ class Opaque:
         return self.text or f"<{self.type}>"
 
 
-def literal_case(literal: Literal, reply: dict[str, Json], seconds: float) -> Case:
+def literal_case(literal: Literal, reply: dict[str, Json], seconds: float, lines: tuple[int, ...] = ()) -> Case:
     """The case that a program's reply to a call makes."""
+    return _with_lines(_literal_case(literal, reply, seconds), lines)
+
+
+def reported_case(unit: Unit, name: str, report: dict[str, Json], lines: tuple[int, ...] = ()) -> Case | None:
+    """The case that a report of the judge makes; None for one that the tests left out."""
+    made = _reported_case(unit, name, report)
+    return None if made is None else _with_lines(made, lines)
+
+
+def _with_lines(case: Case, lines: tuple[int, ...]) -> Case:
+    return Case(replace(case.result, executed_lines=lines), case.fault) if lines else case
+
+
+def _literal_case(literal: Literal, reply: dict[str, Json], seconds: float) -> Case:
     if "err" in reply:
         described: Any = reply["err"] if type(reply["err"]) is dict else {}
         if described.get("type") == "Unserialisable" and "bases" not in described:
@@ -48,9 +64,26 @@ def literal_case(literal: Literal, reply: dict[str, Json], seconds: float) -> Ca
     return _checked(literal, literal.name, reply["ok"], seconds, assertion=literal.assertion)
 
 
-def value_case(unit: Unit, name: str, wire: Json, seconds: float) -> Case:
-    """The case that a value reported by the judge makes."""
-    return _checked(unit, name, wire, seconds, assertion=False)
+def _reported_case(unit: Unit, name: str, report: dict[str, Json]) -> Case | None:
+    told, outcome = report.get("seconds"), report.get("outcome")
+    seconds = told if type(told) is float and 0 <= told < _LONGEST else 0.0
+    if outcome == "passed":
+        return make_case(name, Outcome.PASSED, None, seconds=seconds)
+    if outcome == "skipped":
+        return None
+    if outcome == "value":
+        return _checked(unit, name, report.get("value"), seconds, assertion=False)
+    if outcome == "runtime_error":
+        ended, fault = of_fault(report.get("fault"))
+        return make_case(name, ended, fault, seconds=seconds)
+    message, expected, actual = (_told(report.get(key)) for key in ("message", "expected", "actual"))
+    kind = _told(report.get("type")) or Outcome.FAILED_TEST.value
+    fault = Fault(type=kind, message=message or difference(name, expected, actual))
+    return make_case(name, Outcome.FAILED_TEST, fault, expected, actual, seconds=seconds)
+
+
+def _told(text: Json) -> str | None:
+    return cut(str(text)).encode("utf-8", "backslashreplace").decode() if text is not None else None
 
 
 def _checked(test: Literal | Unit, name: str, wire: Json, seconds: float, *, assertion: bool) -> Case:
@@ -105,6 +138,7 @@ def make_case(
     actual: Json = None,
     *,
     seconds: float = 0.0,
+    lines: tuple[int, ...] = (),
 ) -> Case:
     """One result with what went wrong; values are shown for failures only."""
     passed = outcome is Outcome.PASSED
@@ -116,10 +150,7 @@ def make_case(
             actual=None if passed or actual is None else str(actual),
             message=fault.message if fault else None,
             seconds=round(seconds, 6),
+            executed_lines=lines,
         ),
         fault,
     )
-
-
-SKIPPED = make_case("skipped", Outcome.PASSED, None)
-"""Stands where the tests left a case out; never shown."""

@@ -1,4 +1,4 @@
-"""Calls in both directions over one stream socket; each side keeps its objects and hands out references.
+"""Calls in both directions over a connected socket, one at a time, with plain data and references.
 
 A request is `{"id", "op", "a": encoded arguments}`, a reply `{"id", "ok": encoded result}` or `{"id", "err": fault}`.
 While a side waits for a reply it answers requests, so a function passed as an argument can be called back. Standard
@@ -7,7 +7,7 @@ library only: both ends run inside the jail.
 
 from __future__ import annotations
 
-import socket
+import os
 from collections.abc import Callable
 
 from agent.sandbox import codec
@@ -31,12 +31,12 @@ Answer = Callable[[str, Json], dict[str, Json]]
 
 
 class Peer:
-    """One end of the socket."""
+    """One end of the socket, given as a descriptor."""
 
-    def __init__(self, connection: socket.socket, answer: Answer) -> None:
-        self._socket = connection
+    def __init__(self, fd: int, answer: Answer) -> None:
+        self._fd = fd
         self._answer = answer
-        self._buffer = bytearray()
+        self._buffer = b""
         self._next = 0
 
     def request(self, op: str, arguments: Json) -> dict[str, Json]:
@@ -70,7 +70,9 @@ class Peer:
     def send(self, message: dict[str, Json]) -> None:
         frame = codec.pack(message)
         try:
-            self._socket.sendall(frame)
+            sent = os.write(self._fd, frame)
+            while sent < len(frame):
+                sent += os.write(self._fd, memoryview(frame)[sent:])
         except OSError as error:
             raise Gone(str(error)) from None
 
@@ -82,14 +84,21 @@ class Peer:
             raise Gone(str(error)) from None
 
     def _take(self, size: int) -> bytes:
-        while len(self._buffer) < size:
+        if len(self._buffer) < size:
+            self._fill(size)
+        taken, self._buffer = self._buffer[:size], self._buffer[size:]
+        return taken
+
+    def _fill(self, size: int) -> None:
+        parts = [self._buffer]
+        missing = size - len(self._buffer)
+        while missing > 0:
             try:
-                chunk = self._socket.recv(max(65536, size - len(self._buffer)))
+                chunk = os.read(self._fd, max(8192, missing))
             except OSError as error:
                 raise Gone(str(error)) from None
             if not chunk:
                 raise Gone("the other side closed the connection")
-            self._buffer += chunk
-        taken = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return taken
+            parts.append(chunk)
+            missing -= len(chunk)
+        self._buffer = b"".join(parts)

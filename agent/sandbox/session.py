@@ -16,7 +16,8 @@ from agent.sandbox.channel import CHUNK, Channel, Closed
 from agent.sandbox.codec import Json
 from agent.sandbox.plan import Unit
 from agent.sandbox.process import Exit, Order, WorkerLost, WorkerProcess
-from agent.sandbox.verdict import of_exit, of_fault
+from agent.sandbox.statements import Span
+from agent.sandbox.verdict import of_exit, of_fault, spans
 from memory.records import Fault, Limits, Outcome
 
 _ROLE = "candidate"
@@ -35,6 +36,8 @@ class Program:
     prelude: str
     entry_point: str | None
     limits: Limits
+    seed: int = 0
+    """Of the random numbers of program and tests."""
 
 
 @dataclass(slots=True)
@@ -43,7 +46,8 @@ class Tally:
 
     cpu_left: float
     """Seconds."""
-    lines: set[int] = field(default_factory=set)
+    executed: set[Span] = field(default_factory=set)
+    """Statements."""
     peak_mb: float = 0.0
     stdout: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
@@ -72,6 +76,7 @@ class Session:
         self._stack = contextlib.ExitStack()
         self._ended: Exit | None = None
         self._names: Json = []
+        self._statements: tuple[Span, ...] = ()
         self._judge_exit: asyncio.Future[Exit] | None = None
 
     def __enter__(self) -> Session:
@@ -99,9 +104,7 @@ class Session:
                 os.lseek(stdin, 0, os.SEEK_SET)
             self._trace = os.memfd_create("trace", os.MFD_CLOEXEC)
             stack.callback(os.close, self._trace)
-            code = self._program.code
-            self._hits = code.count("\n") + code.count("\r") + 1
-            os.ftruncate(self._trace, self._hits)
+            os.ftruncate(self._trace, trace.LAST_WORDS)
             pipes = [self._pipe(stack, given) for _ in range(2)]
             self._channel = Channel(ours)
             cpu = min(self._tally.cpu_left, self._program.limits.cpu_seconds * trace.SLOWDOWN)
@@ -144,18 +147,18 @@ class Session:
                 self._output.overflow = True
                 self._worker.kill(self.id)
 
-    async def load(self) -> tuple[Outcome, Fault] | None:
-        """Load the program for calls; what went wrong, or None. Raises WorkerLost."""
+    async def load(self, *, names: bool) -> tuple[Outcome, Fault] | None:
+        """Load the program for calls, with its names for a judge; what went wrong, or None. Raises WorkerLost."""
         compiling = True
         ready = False
         try:
-            await self._send_program("call")
+            await self._send_program("call", names=names)
             while True:
                 message = await self._channel.receive()
                 if message.get("ready") is True:
                     ready = True
                 elif message.get("stage") == "compiled":
-                    compiling = False
+                    compiling, self._statements = False, spans(message.get("statements"))
                 elif "names" in message:
                     self._names = message["names"]
                     return None
@@ -169,11 +172,12 @@ class Session:
     async def run_script(self) -> tuple[tuple[Outcome, Fault] | None, str]:
         """Run the program as a script to its end; what went wrong, or None, and what it printed. Raises WorkerLost."""
         with contextlib.suppress(Closed):
-            await self._send_program("main")
+            await self._send_program("main", names=False)
         ended = await self.ended()
         messages = self._channel.waiting()
         ready = any(message.get("ready") is True for message in messages)
-        compiling = not any(message.get("stage") == "compiled" for message in messages)
+        compiled = next((message for message in messages if message.get("stage") == "compiled"), None)
+        compiling, self._statements = compiled is None, spans((compiled or {}).get("statements"))
         fault = next((message["fault"] for message in messages if "fault" in message), None)
         printed = bytes(next(iter(self._output.data.values()))).decode("utf-8", "backslashreplace")
         if not ready:
@@ -202,6 +206,7 @@ class Session:
         ours, theirs = socket.socketpair()
         self._stack.enter_context(ours)
         null = os.open(os.devnull, os.O_RDWR)
+        self.take()
         order = Order(
             role="judge",
             memory_mb=max(512, self._program.limits.memory_mb),
@@ -214,32 +219,61 @@ class Session:
         self._channel.socket.setblocking(True)
         try:
             with theirs:
-                fds = [null, null, null, self._channel.socket.fileno(), theirs.fileno()]
+                fds = [self._trace, null, null, self._channel.socket.fileno(), theirs.fileno()]
                 self._judge_exit = self._worker.spawn(self.id, order, fds)
         finally:
             os.close(null)
             self._channel.socket.close()
-        self._verdict = Channel(ours)
-        await self._verdict.send(
+        self._reports = Channel(ours)
+        await self._reports.send(
             {
-                "nonce": self.nonce,
+                **self._suite(units, done),
                 "prelude": self._program.prelude,
                 "names": self._names,
-                "entry_point": self._program.entry_point,
-                "units": [
-                    {"index": unit.index, "name": unit.name, "runner": unit.runner, "source": unit.source}
-                    for unit in units
-                ],
-                "skip": done,
+                "seed": self._program.seed,
             }
         )
 
-    async def verdict(self) -> dict[str, Json]:
-        """Next report of the judge. Raises Closed."""
+    async def start_inside(self, units: list[Unit], done: list[list[int]]) -> None:
+        """Start tests in the program's own process. Raises Closed."""
+        self.take()
+        self._reports = self._channel
+        await self._channel.send({"id": 1, "op": "tests", "a": self._suite(units, done)})
+
+    def _suite(self, units: list[Unit], done: list[list[int]]) -> dict[str, Json]:
+        return {
+            "nonce": self.nonce,
+            "entry_point": self._program.entry_point,
+            "statements": len(self._statements),
+            "units": [
+                {"index": unit.index, "name": unit.name, "runner": unit.runner, "source": unit.source} for unit in units
+            ],
+            "skip": done,
+        }
+
+    async def report(self) -> dict[str, Json]:
+        """Next report on the tests that were started. Raises Closed."""
         while True:
-            message = await self._verdict.receive()
+            message = await self._reports.receive()
             if message.get("ready") is not True:
                 return message
+
+    def take(self) -> tuple[int, ...]:
+        """Lines of the statements executed since the last call."""
+        hits = trace.Hits(self._trace, len(self._statements))
+        found = hits.read()
+        if found:
+            hits.clear()
+        return self.lines(found)
+
+    def lines(self, hits: Json) -> tuple[int, ...]:
+        """Lines of executed statements, told by their numbers."""
+        known = range(len(self._statements))
+        executed = (
+            [self._statements[hit] for hit in hits if type(hit) is int and hit in known] if type(hits) is list else []
+        )
+        self._tally.executed.update(executed)
+        return tuple(sorted({span[0] for span in executed}))
 
     async def death(self) -> tuple[Outcome, Fault]:
         """What the end of the program's process means, or that of the judge where the tests themselves ran too long."""
@@ -272,6 +306,7 @@ class Session:
         """Kill what still runs and collect what was measured. Raises WorkerLost."""
         self._worker.kill(self.id)
         await self.ended()
+        self.take()
         if self._judge_exit is not None:
             await self._judge_exit
 
@@ -290,17 +325,23 @@ class Session:
         tally = self._tally
         tally.cpu_left -= ended.cpu
         tally.peak_mb = max(tally.peak_mb, ended.peak_mb)
-        tally.lines.update(trace.executed_lines(os.pread(self._trace, self._hits, 0)))
         out, err = self._output.data.values()
         tally.stdout += out
         tally.stderr += err
 
     def _last_line(self) -> int | None:
-        found = _LINE.search(os.pread(self._trace, 65536, self._hits))
+        found = _LINE.search(os.pread(self._trace, 65536, trace.LAST_WORDS))
         return int(found.group(1)) if found else None
 
-    async def _send_program(self, mode: str) -> None:
+    async def _send_program(self, mode: str, *, names: bool) -> None:
         program = self._program
         await self._channel.send(
-            {"mode": mode, "code": program.code, "prelude": program.prelude, "entry_point": program.entry_point}
+            {
+                "mode": mode,
+                "code": program.code,
+                "prelude": program.prelude,
+                "entry_point": program.entry_point,
+                "seed": program.seed,
+                "names": names,
+            }
         )

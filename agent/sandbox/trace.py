@@ -1,19 +1,20 @@
-"""Which statements of a program were executed, and where its statements stand.
+"""Which statements of a program were executed.
 
-Hits are kept in a shared memory map, one byte per line, so they outlive the process. Up to Python 3.11 a store is
-compiled in front of each statement; from 3.12 on the interpreter reports each line once. Standard library only: this
-module runs inside the jail.
+Hits are kept in a shared memory map, one byte per statement, so they outlive the process. Up to Python 3.11 a store is
+compiled in front of each statement. From 3.12 on the interpreter reports each line once, and in code that has several
+statements on a line each instruction once. Standard library only: this module runs inside the jail.
 """
 
 from __future__ import annotations
 
 import ast
 import mmap
-import re
+import os
 import sys
-from bisect import bisect_right
 from types import CodeType
 from typing import Any, cast
+
+from agent.sandbox.statements import Statements
 
 PROGRAM = "<program>"
 """Pseudo file name of the program; its frames are recognised by it."""
@@ -23,127 +24,89 @@ SLOWDOWN = 1.0 if MONITORING else 1.6
 """Upper bound of what tracing costs a program; CPU limits are stretched by it."""
 
 HITS = "__burnish_hits__"
+MAX_STATEMENTS = 1 << 16
+"""Of a longer program nothing is traced."""
+LAST_WORDS = MAX_STATEMENTS
+"""Where, behind the hits, the stack of a process that hangs is written."""
 
-Span = tuple[int, int, int, int]
-"""First line, first column, last line, last column; lines from 1, columns in characters from 0, end exclusive."""
-
-_BLOCKS = ("body", "orelse", "finalbody")
+_LOAD, _STORE = ast.Load(), ast.Store()
 
 
-class Statements:
-    """The statements of a parsed program by position."""
+class Hits:
+    """The executed statements of a process, as seen through the file that holds them."""
 
-    def __init__(self, tree: ast.Module, source: str) -> None:
-        self._lines = source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        self.blocks = _blocks(tree)
-        self._statements = sorted(
-            (stmt for _, block in self.blocks for stmt in block), key=lambda stmt: (stmt.lineno, stmt.col_offset)
-        )
-        self._starts = [(stmt.lineno, stmt.col_offset) for stmt in self._statements]
+    def __init__(self, fd: int, statements: int) -> None:
+        self._fd = fd
+        self._statements = statements
 
-    @property
-    def lines(self) -> set[int]:
-        """Lines on which a statement begins."""
-        return {line for line, _ in self._starts}
-
-    def span(self, line: int, column: int) -> Span | None:
-        """Span of the innermost statement around a position (column in UTF-8 bytes); of a block, its header only."""
-        index = bisect_right(self._starts, (line, column)) - 1
+    def read(self) -> list[int]:
+        """Numbers of the statements executed since `clear`."""
+        data = os.pread(self._fd, self._statements, 0)
+        found: list[int] = []
+        index = data.find(1)
         while index >= 0:
-            stmt = self._statements[index]
-            last, end = stmt.end_lineno or stmt.lineno, stmt.end_col_offset or 0
-            if (line, column) < (last, end):
-                header = _header_end(stmt)
-                if header is not None:
-                    last, end = self._past_brackets(*header)
-                return (
-                    stmt.lineno,
-                    self._characters(stmt.lineno, stmt.col_offset),
-                    last,
-                    self._characters(last, end),
-                )
-            index -= 1
-        return None
+            found.append(index)
+            index = data.find(1, index + 1)
+        return found
 
-    def _past_brackets(self, line: int, column: int) -> tuple[int, int]:
-        rest = self._lines[line - 1].encode("utf-8", "surrogatepass")[column:]
-        closing = re.match(rb"[\s)]*\)(?=\s*(:|->))", rest)
-        return line, column + (closing.end() if closing else 0)
-
-    def _characters(self, line: int, column: int) -> int:
-        if line > len(self._lines):
-            return column
-        return len(self._lines[line - 1].encode("utf-8", "surrogatepass")[:column].decode("utf-8", "replace"))
+    def clear(self) -> None:
+        """Forget what was executed so far."""
+        os.pwrite(self._fd, bytes(self._statements), 0)
 
 
-def instrument(tree: ast.Module, statements: Statements) -> None:
-    """Put `HITS[line] = 1` in front of every statement of `tree`, in place."""
+def instrument(statements: Statements) -> None:
+    """Put `HITS[number] = 1` in front of every statement, in place."""
+    numbers = {id(stmt): number for number, stmt in enumerate(statements.ordered)}
     for owner, block in statements.blocks:
         out: list[ast.stmt] = []
         for position, stmt in enumerate(block):
             if not _must_stay_first(owner, position, stmt):
-                out.append(_hit(stmt))
+                out.append(_hit(stmt, numbers[id(stmt)]))
             out.append(stmt)
         block[:] = out
 
 
-def monitor(code: CodeType, lines: set[int], hits: mmap.mmap) -> None:
-    """Report the lines of `code` and of all code made from it to `hits` (Python 3.12 and later)."""
+def monitor(code: CodeType, statements: Statements, hits: mmap.mmap) -> None:
+    """Report the statements of `code` and of all code made from it to `hits` (Python 3.12 and later)."""
     monitoring: Any = cast(Any, sys).monitoring
-    tool = monitoring.COVERAGE_ID
+    tool, events = monitoring.COVERAGE_ID, monitoring.events
+    owners, shared = statements.owners(), statements.shared_lines()
+    places: dict[CodeType, list[int | None]] = {}
 
     def on_line(where: CodeType, line: int) -> object:
-        if where.co_filename == PROGRAM and line in lines:
-            hits[line - 1] = 1
+        number = owners.get(line)
+        if number is not None:
+            hits[number] = 1
+        return monitoring.DISABLE
+
+    def on_instruction(where: CodeType, offset: int) -> object:
+        number = places[where][offset // 2]
+        if number is not None:
+            hits[number] = 1
         return monitoring.DISABLE
 
     if monitoring.get_tool(tool) is None:
         monitoring.use_tool_id(tool, "burnish")
-    monitoring.register_callback(tool, monitoring.events.LINE, on_line)
+    monitoring.register_callback(tool, events.LINE, on_line)
+    monitoring.register_callback(tool, events.INSTRUCTION, on_instruction)
     waiting = [code]
     while waiting:
         current = waiting.pop()
-        monitoring.set_local_events(tool, current, monitoring.events.LINE)
+        if shared and any(line in shared for _, _, line in current.co_lines()):
+            places[current] = [
+                statements.index(line, column) if line and column is not None else None
+                for line, _, column, _ in current.co_positions()
+            ]
+            monitoring.set_local_events(tool, current, events.INSTRUCTION)
+        else:
+            monitoring.set_local_events(tool, current, events.LINE)
         waiting += [constant for constant in current.co_consts if isinstance(constant, CodeType)]
 
 
-def executed_lines(hits: bytes) -> tuple[int, ...]:
-    """1-based lines marked in `hits`."""
-    return tuple(index + 1 for index, hit in enumerate(hits) if hit)
-
-
-def _blocks(tree: ast.Module) -> list[tuple[ast.AST, list[ast.stmt]]]:
-    found: list[tuple[ast.AST, list[ast.stmt]]] = []
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
-        for name in _BLOCKS:
-            block = getattr(node, name, None)
-            if isinstance(block, list) and block:
-                found.append((node, block))
-                waiting += block
-        waiting += getattr(node, "handlers", [])
-        waiting += getattr(node, "cases", [])
-    return found
-
-
-def _header_end(stmt: ast.stmt) -> tuple[int, int] | None:
-    """Where the header of a compound statement ends; None for a simple statement."""
-    body = getattr(stmt, "body", None) or getattr(stmt, "cases", None)
-    if not isinstance(body, list):
-        return None
-    ends = [(stmt.lineno, stmt.col_offset)]
-    for name, value in ast.iter_fields(stmt):
-        if name in (*_BLOCKS, "handlers", "cases", "decorator_list"):
-            continue
-        for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST):
-                ends += [
-                    (node.end_lineno, node.end_col_offset or 0)
-                    for node in ast.walk(child)
-                    if isinstance(node, ast.expr | ast.arg) and node.end_lineno
-                ]
-    return max(ends)
+def rearm() -> None:
+    """Let statements that were reported be reported again."""
+    if MONITORING:
+        cast(Any, sys).monitoring.restart_events()
 
 
 def _must_stay_first(owner: ast.AST, position: int, stmt: ast.stmt) -> bool:
@@ -158,13 +121,11 @@ def _must_stay_first(owner: ast.AST, position: int, stmt: ast.stmt) -> bool:
     )
 
 
-def _hit(stmt: ast.stmt) -> ast.stmt:
-    target = ast.Subscript(
-        value=ast.Name(id=HITS, ctx=ast.Load()),
-        slice=ast.Constant(value=stmt.lineno - 1),
-        ctx=ast.Store(),
-    )
-    made = ast.Assign(targets=[target], value=ast.Constant(value=1))
-    for node in ast.walk(made):
-        ast.copy_location(node, stmt)
-    return made
+def _hit(stmt: ast.stmt, number: int) -> ast.stmt:
+    place: Any = {
+        "lineno": stmt.lineno, "col_offset": stmt.col_offset,
+        "end_lineno": stmt.end_lineno, "end_col_offset": stmt.end_col_offset,
+    }  # fmt: skip
+    hits = ast.Name(HITS, _LOAD, **place)
+    target = ast.Subscript(hits, ast.Constant(number, **place), _STORE, **place)
+    return ast.Assign([target], ast.Constant(1, **place), **place)

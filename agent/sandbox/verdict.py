@@ -8,17 +8,21 @@ from dataclasses import dataclass
 
 from agent.sandbox.codec import Json
 from agent.sandbox.process import Exit
-from memory.records import CaseResult, Fault, Limits, Outcome, Verdict
+from agent.sandbox.trace import MAX_STATEMENTS
+from agent.sandbox.variables import MAX_TEXT, MAX_VARIABLES
+from memory.records import CaseResult, Fault, Limits, Outcome, Span, Verdict
 
-_RANK = {
-    Outcome.COMPILE_ERROR: 0,
-    Outcome.RUNTIME_ERROR: 1,
-    Outcome.TIMEOUT: 1,
-    Outcome.MEMORY_LIMIT: 1,
-    Outcome.OUTPUT_LIMIT: 1,
-    Outcome.FAILED_TEST: 2,
-    Outcome.PASSED: 3,
+RANK = {
+    Outcome.SANDBOX_ERROR: 0,
+    Outcome.COMPILE_ERROR: 1,
+    Outcome.RUNTIME_ERROR: 2,
+    Outcome.TIMEOUT: 2,
+    Outcome.MEMORY_LIMIT: 2,
+    Outcome.OUTPUT_LIMIT: 2,
+    Outcome.FAILED_TEST: 3,
+    Outcome.PASSED: 4,
 }
+"""How far a program came; of several outcomes the lowest counts."""
 _SHOWN_OUTPUT = 32 * 1024
 _MESSAGE = 1000
 _TRACEBACK = 8000
@@ -36,17 +40,19 @@ class Case:
 class Observed:
     """What was measured over all processes of a run."""
 
-    executed_lines: tuple[int, ...] = ()
+    executed: tuple[Span, ...] = ()
     stdout: bytes = b""
     stderr: bytes = b""
     seconds: float = 0.0
     peak_mb: float = 0.0
 
 
-def assemble(run_id: str, cases: Sequence[Case], observed: Observed, load: Case | None = None) -> Verdict:
+def assemble(
+    run_id: str, cases: Sequence[Case], observed: Observed, load: Case | None = None, *, in_process: bool = False
+) -> Verdict:
     """The verdict over `cases`: its outcome and fault are those of the worst case, the earliest of several. `load` is
     the result of loading the program where there is no test to carry it."""
-    worst = min((*cases, *([load] if load else [])), key=lambda case: _RANK[case.result.outcome], default=None)
+    worst = min((*cases, *([load] if load else [])), key=lambda case: RANK[case.result.outcome], default=None)
     return Verdict(
         id=run_id,
         outcome=worst.result.outcome if worst else Outcome.PASSED,
@@ -54,11 +60,13 @@ def assemble(run_id: str, cases: Sequence[Case], observed: Observed, load: Case 
         total=len(cases),
         cases=tuple(case.result for case in cases),
         error=worst.fault if worst else None,
-        executed_lines=observed.executed_lines,
+        executed_lines=tuple(sorted({span[0] for span in observed.executed})),
+        executed=observed.executed,
         stdout=shown(observed.stdout),
         stderr=shown(observed.stderr),
         seconds=observed.seconds,
         peak_mb=round(observed.peak_mb, 3),
+        integrity="in_process" if in_process else "isolated",
     )
 
 
@@ -84,6 +92,7 @@ def of_fault(fault: Json, *, compiling: bool = False) -> tuple[Outcome, Fault]:
         line=line if type(line) is int and line > 0 else None,
         span=span,
         traceback=_text(record.get("traceback"), _TRACEBACK),
+        variables=_variables(record.get("variables")),
     )
     if compiling:
         return Outcome.COMPILE_ERROR, made
@@ -98,8 +107,8 @@ def of_exit(ended: Exit, limits: Limits, *, overflow: bool, line: int | None) ->
     told = {
         "test_cpu": f"CPU limit of {limits.cpu_seconds_per_test:g} s per test exceeded",
         "cpu": f"CPU limit of {limits.cpu_seconds:g} s per run exceeded",
-        "test_wall": "waited too long without computing (sleep, deadlock or input that never comes)",
-        "wall": "waited too long without computing (sleep, deadlock or input that never comes)",
+        "test_wall": _waited(ended, limits.cpu_seconds_per_test),
+        "wall": _waited(ended, limits.cpu_seconds),
     }.get(ended.reason or "")
     if told is None and ended.status in (-signal.SIGXCPU, -signal.SIGKILL) and ended.cpu >= limits.cpu_seconds:
         told = f"CPU limit of {limits.cpu_seconds:g} s per run exceeded"
@@ -114,6 +123,21 @@ def of_exit(ended: Exit, limits: Limits, *, overflow: bool, line: int | None) ->
     return Outcome.RUNTIME_ERROR, Fault(type="SystemExit", message=message, line=line)
 
 
+def _waited(ended: Exit, cpu_limit: float) -> str:
+    """What the wall clock's end says: a program that had computed all the while did not wait."""
+    if ended.cpu < cpu_limit / 2:
+        return "waited too long without computing (sleep, deadlock or input that never comes)"
+    return f"still computing when the wall clock ran out, after {ended.cpu:.2f} s of CPU on a busy machine"
+
+
+def spans(wire: Json) -> tuple[Span, ...]:
+    """Places of a program's statements, as its process told them; none if any of them is not a place."""
+    if type(wire) is not list or len(wire) > MAX_STATEMENTS:
+        return ()
+    found = [_span(item) for item in wire]
+    return () if None in found else tuple(span for span in found if span is not None)
+
+
 def shown(output: bytes) -> str:
     """`output` as text; of a long one the first and the last 32 KiB."""
     if len(output) > 2 * _SHOWN_OUTPUT:
@@ -123,7 +147,14 @@ def shown(output: bytes) -> str:
     return output.decode("utf-8", "backslashreplace")
 
 
-def _span(wire: Json) -> tuple[int, int, int, int] | None:
+def _variables(wire: Json) -> tuple[tuple[str, str], ...]:
+    pairs = wire[:MAX_VARIABLES] if type(wire) is list else []
+    return tuple(
+        (_text(pair[0], MAX_TEXT), _text(pair[1], MAX_TEXT)) for pair in pairs if type(pair) is list and len(pair) == 2
+    )
+
+
+def _span(wire: Json) -> Span | None:
     if type(wire) is list and len(wire) == 4 and all(type(part) is int and 0 <= part < 1 << 31 for part in wire):
         return (wire[0], wire[1], wire[2], wire[3])
     return None

@@ -118,6 +118,7 @@ def _serve_inside(control: socket.socket, identity: jail.Identity, config: dict[
     sys.path.extend(jail.build_tree(config["interpreter"], config["packages"]))
     kernel.empty_bounding_set()
     time.strptime("2000", "%Y")
+    candidate.settle()
     gc.collect()
     gc.freeze()
     zygote = _Zygote(control, identity, pid_namespace, memory)

@@ -40,7 +40,7 @@ async def execute(request: Request, parts: PartsOf, tenant: Tenant) -> dict[str,
     asked = parse_execute(await json_body(request, parts.settings.http.max_body_mb))
     verdict = await asked.run(parts.need_sandbox())
     parts.metrics.sandbox_runs.labels(verdict.outcome).inc()
-    return verdict_wire(verdict)
+    return verdict_wire(verdict, details=asked.details)
 
 
 @router.get("/trajectories")

@@ -68,12 +68,24 @@ def burnish_field(answer: Answer, *, trace: bool) -> dict[str, Any]:
     return field
 
 
-def verdict_wire(verdict: Verdict) -> dict[str, Any]:
-    """A verdict in the shape of product.md: optional keys of a case are left out where they say nothing."""
+def verdict_wire(verdict: Verdict, *, details: bool = False) -> dict[str, Any]:
+    """A verdict as it is answered: optional keys are left out where they say nothing. `details` adds the executed
+    statements, the time and the executed lines of each case, and the variables at the error."""
     plain: dict[str, Any] = to_plain(verdict)
     for case in plain["cases"]:
-        del case["seconds"]
         for key in ("expected", "actual", "message"):
             if case[key] is None:
                 del case[key]
+    for key, unsaid in (("flaky", False), ("integrity", "isolated")):
+        if plain[key] == unsaid:
+            del plain[key]
+    if details:
+        if plain["error"] is not None:
+            plain["error"]["variables"] = dict(plain["error"]["variables"])
+        return plain
+    del plain["executed"]
+    for case in plain["cases"]:
+        del case["seconds"], case["executed_lines"]
+    if plain["error"] is not None:
+        del plain["error"]["variables"]
     return plain

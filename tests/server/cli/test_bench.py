@@ -117,6 +117,7 @@ class TrustingSandbox:
         prelude: str = "",
         limits: Limits | None = None,
         run_id: str = "",
+        flaky_check: bool = False,
     ) -> Verdict:
         if "sandbox please fail" in code:
             return self._verdict(Outcome.SANDBOX_ERROR, "no worker")

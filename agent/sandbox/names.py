@@ -1,0 +1,100 @@
+"""The program's names as test code in the judge finds them: by use, and by import under any module name.
+
+Standard library only: this module runs inside the jail.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from agent.sandbox.codec import Json
+from agent.sandbox.proxy import NEEDS_PROCESS, Program
+from agent.sandbox.recorder import MissingName
+
+_ALIASES = {("np", "numpy"), ("pd", "pandas"), ("plt", "matplotlib.pyplot"), ("dt", "datetime")}
+
+
+class Names:
+    """The program's names as its process reported them."""
+
+    def __init__(self, program: Program, reported: Json, base: dict[str, Any], root: str) -> None:
+        self._program = program
+        self._root = root
+        self._base = base
+        self._reported = {str(entry[0]): entry[1:] for entry in reported}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._reported)
+
+    def find(self, name: str) -> Any:
+        """The object behind `name`. Raises KeyError if the program does not define it."""
+        entry = self._reported[name]
+        if entry[0] == "value" and name in sys.stdlib_module_names and name != self._root:
+            return importlib.import_module(name)
+        if entry[0] == "value":
+            return self._program.decode(entry[1])
+        return _imported(name, str(entry[1]), str(entry[2]))
+
+    def find_for_import(self, name: str) -> Any:
+        """As `find`, with what the prelude defines. Raises MissingName."""
+        try:
+            return self.find(name)
+        except KeyError:
+            if name in self._base and not name.startswith("__"):
+                return self._base[name]
+            raise MissingName(f"cannot import name {name!r} from the program") from None
+
+
+class Finder:
+    """Lets test code import the program under any name that nothing else has."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if path is not None or name.startswith("_"):
+            return None
+        return ModuleSpec(name, self)  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        made = _ProgramModule(spec.name)
+        made.__dict__["__getattr__"] = self._attribute
+        made.__dict__["__all__"] = [name for name in self._names if not name.startswith("_")]
+        return made
+
+    def exec_module(self, module: ModuleType) -> None:
+        return
+
+    def _attribute(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._names.find_for_import(name)
+
+
+class _ProgramModule(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("__"):
+            raise TypeError(f"patching {name!r} of the program's module {NEEDS_PROCESS}")
+        super().__setattr__(name, value)
+
+
+def _imported(name: str, module: str, attribute: str) -> Any:
+    """What the program imported under `name`, imported here from the same place; only where the names agree, so that
+    a program cannot give the tests another function than the one they mean."""
+    agrees = (
+        attribute.split(".")[-1] == name if attribute else module.split(".")[-1] == name or (name, module) in _ALIASES
+    )
+    if not agrees or module.split(".")[0] not in {*sys.stdlib_module_names, "numpy", "pandas"}:
+        raise KeyError(name)
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split(".") if attribute else ():
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        raise KeyError(name) from None
+    return found
