@@ -69,9 +69,9 @@ async def main() -> None:
         started = len(processes.below(os.getpid()))
         await _soak(pool, list(jobs(_WARM_UP, given.seed - 1)), [], rng, warm_up)
         await _settled(started)
+        todo = list(jobs(given.runs, given.seed))
         before, names = _footprint(), _names()
         began = time.monotonic()
-        todo = list(jobs(given.runs, given.seed))
         await _soak(pool, todo, sorted(rng.sample(range(given.runs), given.kills)), rng, tally)
         seconds = time.monotonic() - began
         await _settled(started)
