@@ -75,6 +75,6 @@ def _parse(line: str, number: int) -> ExecuteRequest:
 
 async def _one(sandbox: Sandbox, asked: ExecuteRequest) -> str:
     try:
-        return json.dumps(verdict_wire(await asked.run(sandbox)))
+        return json.dumps(verdict_wire(await asked.run(sandbox), details=asked.details))
     except ApiError as error:
         raise CommandError(f"program {asked.id!r}: {error.message}", status=2) from error
