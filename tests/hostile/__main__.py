@@ -43,7 +43,7 @@ def _start(tier: str, arguments: Sequence[str]) -> int:
 def _run(tier: str, only: Sequence[int], *, as_json: bool) -> int:
     chosen = [program for program in corpus.programs() if not only or program.number in only]
     try:
-        findings = asyncio.run(harness.run(chosen, TIERS[tier].settings, tier, _quiet if as_json else _tell))
+        findings = asyncio.run(harness.run(chosen, TIERS[tier], _quiet if as_json else _tell))
     except (IsolationUnavailable, harness.WrongTier) as reason:
         print(f"{tier}: {reason}")
         return UNAVAILABLE

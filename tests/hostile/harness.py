@@ -14,10 +14,10 @@ from pathlib import Path
 
 from agent.sandbox.contract import Sandbox
 from agent.sandbox.pool import WorkerPool
-from agent.settings import SandboxSettings
 from memory.records import CallTest, CodeTest, Limits, Outcome, Test, Verdict
 from tests.hostile.corpus import Batch, Program
 from tests.hostile.host import Host, processes_below
+from tests.hostile.tiers import Tier
 
 LANES = 4
 """Programs under way at once, each on a pool of one worker: what comes next meets the worker that it was run on."""
@@ -50,10 +50,8 @@ class Finding:
     seconds: float
 
 
-async def run(
-    programs: Sequence[Program], settings: SandboxSettings, tier: str, told: Callable[[Finding], None]
-) -> list[Finding]:
-    """Run `programs` on pools of `settings`; `told` hears of each finding at once. Raises IsolationUnavailable, and
+async def run(programs: Sequence[Program], tier: Tier, told: Callable[[Finding], None]) -> list[Finding]:
+    """Run `programs` on pools of `tier`; `told` hears of each finding at once. Raises IsolationUnavailable, and
     WrongTier if the sandbox says that it is of another tier."""
     waiting = list(reversed(programs))
     found: list[Finding] = []
@@ -68,10 +66,10 @@ async def run(
         host = stack.enter_context(Host())
         lanes: list[_Lane] = []
         for _ in range(min(LANES, len(programs))):
-            pool = await WorkerPool.start(settings.model_copy(update={"workers": 1}))
-            lanes.append(_Lane(await stack.enter_async_context(pool), settings, host, tier))
-            if pool.isolation.tier != tier:
-                raise WrongTier(f"asked for tier {tier}, got {pool.isolation.tier}")
+            pool = await WorkerPool.start(tier.settings.model_copy(update={"workers": 1}))
+            lanes.append(_Lane(await stack.enter_async_context(pool), tier, host))
+            if pool.isolation.tier != tier.reported:
+                raise WrongTier(f"asked for tier {tier.reported}, got {pool.isolation.tier}")
         await asyncio.gather(*map(work, lanes))
     return [_whole(descriptors), *sorted(found, key=lambda finding: finding.number)]
 
@@ -99,16 +97,15 @@ def _descriptors() -> int:
 
 
 class _Lane:
-    def __init__(self, pool: WorkerPool, settings: SandboxSettings, host: Host, tier: str) -> None:
+    def __init__(self, pool: WorkerPool, tier: Tier, host: Host) -> None:
         self._pool = pool
-        self._settings = settings
-        self._host = host
         self._tier = tier
+        self._host = host
         self._has: dict[str, bool] = {}
 
     async def finding(self, program: Program) -> Finding:
         started = time.monotonic()
-        skipped = program.exempt.get(self._tier) or await self._lack(program.needs)
+        skipped = program.exempt.get(self._tier.reported) or await self._lack(program.needs)
         outcomes: list[str] = []
         problems: list[str] = []
         if not skipped:
@@ -143,7 +140,7 @@ class _Lane:
 
     async def _batch(self, program: Program, batch: Batch) -> tuple[Verdict, list[str]]:
         if program.at_once > 1:
-            wide = self._settings.model_copy(update={"workers": program.at_once})
+            wide = self._tier.settings.model_copy(update={"workers": program.at_once})
             async with await WorkerPool.start(wide) as pool:
                 runs = (self._one(pool, program, batch) for _ in range(program.at_once))
                 results = await asyncio.gather(*runs)

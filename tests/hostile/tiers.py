@@ -21,14 +21,17 @@ _ROOT = Path(__file__).parents[2]
 class Tier:
     """How a pool of one tier is had."""
 
+    reported: str
+    """What `Isolation.tier` must say; `exempt` in the corpus names this too."""
     as_root: bool
     settings: SandboxSettings = field(default_factory=SandboxSettings)
 
 
 TIERS = {
-    "A-root": Tier(as_root=True),
-    "A-user": Tier(as_root=False),
+    "A-root": Tier(reported="A-root", as_root=True),
+    "A-user": Tier(reported="A-user", as_root=False),
 }
+"""By the name that the command knows them by."""
 
 
 class Unreachable(Exception):
