@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType, TracebackType
+from types import FunctionType, ModuleType, TracebackType
 from typing import Any
 
 from agent.sandbox.monkeypatch import MonkeyPatch
@@ -141,7 +141,9 @@ def fixture(
 
     def mark_it(made: Any) -> Any:
         rows = [_row(value, single=True) for value in params or ()]
-        given = [(row.values[0], label) for row, label in zip(rows, _labels(rows, ids), strict=True)]
+        given = [
+            (row.values[0], label) for row, label in zip(rows, _labels(rows, [name or made.__name__], ids), strict=True)
+        ]
         setattr(made, FIXTURE, Fixture(made, name or made.__name__, autouse, None if params is None else given))
         return made
 
@@ -180,9 +182,9 @@ def parametrize(
 
     def mark_it(target: Any) -> Any:
         rows = [_row(values, single=len(keys) == 1) for values in sets]
-        labels = _labels(rows, ids)
+        labels = _labels(rows, keys, ids)
         made = [(dict(zip(keys, row.values, strict=True)), label) for row, label in zip(rows, labels, strict=True)]
-        setattr(target, PARAMETERS, [made, *getattr(target, PARAMETERS, [])])
+        setattr(target, PARAMETERS, [*getattr(target, PARAMETERS, []), made])
         return target
 
     return mark_it
@@ -194,24 +196,31 @@ def _row(given: Any, *, single: bool) -> Parameters:
     return Parameters((given,) if single else tuple(given))
 
 
-def _labels(rows: Sequence[Parameters], ids: Any) -> list[str]:
+def _labels(rows: Sequence[Parameters], keys: Sequence[str], ids: Any) -> list[str]:
     """The label of each value set: its own, else what `ids` (a list or a function of one value) says, else made from
-    the values; numbered where the same comes twice."""
+    the values; counted where the same comes twice."""
     name = ids if callable(ids) else None
     given = [] if ids is None or callable(ids) else list(ids)
     given += [None] * (len(rows) - len(given))
-    found = [
-        row.id or (str(told) if told is not None else "-".join(_label(value, name) for value in row.values))
-        for row, told in zip(rows, given, strict=False)
-    ]
-    return [f"{label}-{number}" if found.count(label) > 1 else label for number, label in enumerate(found)]
+    found: list[str] = []
+    for number, (row, told) in enumerate(zip(rows, given, strict=False)):
+        made = (_label(value, f"{key}{number}", name) for key, value in zip(keys, row.values, strict=False))
+        found.append(row.id or (str(told) if told is not None else "-".join(made)))
+    seen: dict[str, int] = {}
+    labels = []
+    for label in found:
+        seen[label] = seen.get(label, -1) + 1
+        parted = "_" if label[-1:].isdigit() else ""
+        labels.append(f"{label}{parted}{seen[label]}" if found.count(label) > 1 else label)
+    return labels
 
 
-def _label(value: Any, name: Callable[[Any], Any] | None) -> str:
+def _label(value: Any, place: str, name: Callable[[Any], Any] | None) -> str:
     if name is not None and (told := name(value)) is not None:
         return str(told)[:40]
-    text = str(value) if isinstance(value, str | int | float | bool | None) else type(value).__name__
-    return text[:40]
+    if isinstance(value, str | int | float | bool | None):
+        return str(value)[:40]
+    return value.__name__[:40] if isinstance(value, type | FunctionType) else place
 
 
 class _Marks:

@@ -19,7 +19,7 @@ from typing import Any
 MAX_VARIABLES = 12
 MAX_TEXT = 120
 _MAX_ITEMS = 8
-_MAX_DEPTH = 3
+_MAX_DEPTH = 4
 _MAX_BITS = 512
 _CODE = (
     type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.GenericAlias,

@@ -64,6 +64,8 @@ class ExecuteRequest(BaseModel):
         if not isinstance(self.tests, str):
             raise BadTests("in_process needs tests as source code, as assert lines or a test file")
         tests = read_tests(self.tests)
+        if not tests:
+            return []
         if len(tests) == 1 and isinstance(tests[0], CodeTest):
             return [replace(tests[0], in_process=True)]
         return [CodeTest(source=self.tests, runner="script", in_process=True)]
