@@ -6,6 +6,7 @@ import pytest
 
 from agent.sandbox import agreement
 from agent.sandbox.pool import WorkerPool
+from agent.sandbox.verdict import RANK
 from memory.records import AssertTest, CaseResult, CodeTest, Outcome, StdioTest, Test, Verdict
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -43,7 +44,7 @@ async def test_random_numbers_of_the_test_differ_too(pool: WorkerPool) -> None:
 
 def verdict(*outcomes: Outcome, lines: tuple[int, ...] = ()) -> Verdict:
     cases = tuple(CaseResult(name=str(number), outcome=outcome) for number, outcome in enumerate(outcomes))
-    worst = min(outcomes, key=lambda outcome: agreement.RANK[outcome])
+    worst = min(outcomes, key=lambda outcome: RANK[outcome])
     passed = outcomes.count(Outcome.PASSED)
     executed = tuple((line, 0, line, 1) for line in lines)
     return Verdict(
