@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -33,3 +35,5 @@ class SandboxSettings(Frozen):
 
     workers: int = Field(default=0, ge=0)
     """Worker processes; 0 means one per core."""
+    tier: Literal["auto", "A", "B"] = "auto"
+    """Isolation tier (docs/sandbox.md): `A` needs namespaces, `B` works without them; `auto` takes `A` where it can."""

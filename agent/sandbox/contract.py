@@ -18,10 +18,10 @@ class Isolation:
     """What this machine lets the sandbox enforce, proved by probes at start."""
 
     tier: str
-    """`A-root` or `A-user` (docs/sandbox.md)."""
+    """`A-root`, `A-user` or `B` (docs/sandbox.md)."""
     features: tuple[str, ...]
     missing: tuple[str, ...]
-    """What the required tier lacks, each with what to install or enable."""
+    """What a better tier would need, each with what to install or enable."""
 
 
 class Sandbox(Protocol):
@@ -40,13 +40,15 @@ class Sandbox(Protocol):
         prelude: str = "",
         limits: Limits | None = None,
         run_id: str = "",
+        owner: str = "",
         flaky_check: bool = False,
     ) -> Verdict:
         """Run `tests` against `code`; one `CaseResult` per test, several for a `CodeTest` that holds several.
 
         `prelude` is executed in the program's namespace before it and has no part in its line numbers. With no tests
-        the program is loaded, which is all that `passed` then says (0 of 0). Waits for a free worker; CPU and wall
-        clocks start when the program starts. Cancelling the call kills the run's processes at once.
+        the program is loaded, which is all that `passed` then says (0 of 0). Waits for a free worker, in turn with the
+        runs of other `owner`s; CPU and wall clocks start when the program starts. Cancelling the call kills the run's
+        processes at once.
         With `flaky_check` everything runs twice with different random numbers (the hash seed stays), and the verdict is
         the worse of both, marked `flaky` if they disagree.
         Raises IsolationUnavailable if the required isolation tier is not available; BadTests if a test cannot be run

@@ -1,28 +1,26 @@
-"""The walls around submitted programs: a base jail built once per worker, and what each process adds on top.
+"""The walls around submitted programs: what a worker's zygote builds once, and what each process adds to it.
 
-Base jail: own user (where not root), mount, pid, network, ipc, uts and cgroup namespaces; a read-only tree that holds
-the interpreter, its libraries and five device nodes, nothing else, and no /proc. Each process then gets its own pid,
-mount and ipc namespaces, a private /tmp, resource limits, another uid (root mode), no capabilities and the system call
-filter. Standard library only: this module runs inside the jail.
+Tier A: own user (where not root), mount, pid, network, ipc, uts and cgroup namespaces; a read-only tree that holds the
+interpreter, its libraries and five device nodes, nothing else, and no /proc. Each process gets its own pid, mount and
+ipc namespaces and a private /tmp. Tier B, where no namespaces can be had: Landlock takes files, signals and sockets
+away, and each process gets a private folder. In both tiers: resource limits, another uid (as root), no capabilities
+and the system call filter. Standard library only: this module runs inside the jail.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import resource
+import shutil
 import signal
-import socket
 import stat
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.sandbox import kernel, seccomp
+from agent.sandbox import kernel, landlock, seccomp
 
 _MOUNT_POINT = "/tmp"
 _SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo")
@@ -34,6 +32,8 @@ _TMP_FILES = 2000
 _FILE_BYTES = 16 * 1024 * 1024
 _OPEN_FILES = 64
 _TASKS = 64
+_TMPFS = f"mode=1777,size={_TMP_MEGABYTES}m,nr_inodes={_TMP_FILES}"
+_ABOVE_MOUNTS = kernel.MS_NOSUID | kernel.MS_NODEV
 _STACK_BYTES = 64 * 1024 * 1024
 
 _NAMESPACES = (
@@ -44,6 +44,14 @@ _NAMESPACES = (
     | kernel.CLONE_NEWUTS
     | kernel.CLONE_NEWCGROUP
 )
+
+
+_OWN_NAMESPACES = kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC
+"""What each process has for itself."""
+
+_NAMESPACE_FEATURES = ("namespaces: mount pid network ipc uts cgroup", "read-only system, private /tmp, no /proc")
+_LANDLOCK_FEATURES = ("Landlock: files, signals and sockets", "private folder")
+_COMMON_FEATURES = ("seccomp filter", "no capabilities, no new privileges", "resource limits")
 
 
 class Impossible(Exception):
@@ -59,7 +67,7 @@ class Identity:
     """Who the jailed processes are."""
 
     mode: str
-    """`root`: real uids are changed. `user`: one uid inside a user namespace."""
+    """`root`: real uids are changed. `user`: all have one uid, in tier A inside a user namespace."""
     candidate: int
     judge: int
 
@@ -69,16 +77,28 @@ class Allowance:
     """What one jailed process may use."""
 
     memory_bytes: int
-    """Address space on top of what the parent already had."""
+    """Address space on top of what the zygote has."""
     cpu_seconds: int
-    """Safety net; the parent watches the clock more closely."""
-    processes: bool
+    """Safety net; the zygote watches the clock more closely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """What jails are built of: paths outside."""
+
+    interpreter: Sequence[str]
+    """Keep their place inside, so that the interpreter finds the libraries it was linked with."""
+    packages: Sequence[str]
+    """Folders of installed packages."""
+    scratch: str
+    """Folder for the private folders of tier B."""
+    starts_processes: bool
+    """Programs may fork and execute."""
 
 
 def unshare_base() -> Identity:
-    """Put this process, and its children to come, into the base namespaces. Raises Impossible."""
-    if not seccomp.supported():
-        raise Impossible(f"seccomp: the system calls of {os.uname().machine} are not known to this version")
+    """Put this process, and its children to come, into the base namespaces of tier A. Raises Impossible."""
+    _check_machine()
     if os.geteuid() == 0:
         with contextlib.suppress(OSError):
             kernel.unshare(_NAMESPACES)
@@ -98,6 +118,24 @@ def unshare_base() -> Identity:
     return Identity("user", _INNER_ID, _INNER_ID)
 
 
+def identity_without_namespaces() -> Identity:
+    """Who jailed processes are in tier B. Raises Impossible."""
+    _check_machine()
+    version = kernel.landlock_version()
+    if version < landlock.SCOPED_SIGNALS:
+        raise Impossible(
+            f"Landlock: version {landlock.SCOPED_SIGNALS} is needed, this kernel has {version or 'none'} "
+            "(Linux 6.12, with `landlock` in its lsm= list)",
+        )
+    uid = os.getuid()
+    return _root_identity() if os.geteuid() == 0 else Identity("user", uid, uid)
+
+
+def _check_machine() -> None:
+    if not seccomp.supported():
+        raise Impossible(f"seccomp: the system calls of {os.uname().machine} are not known to this version")
+
+
 def _root_identity() -> Identity:
     """Two uids that nobody else on this machine uses while this process lives."""
     ranges = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
@@ -108,12 +146,150 @@ def _root_identity() -> Identity:
     return Identity("root", candidate, candidate + 1)
 
 
-def build_tree(interpreter: list[str], packages: list[str]) -> list[str]:
-    """Replace this process's file system by a read-only tree with the system libraries, `interpreter` and `packages`.
+class Jail:
+    """Forks processes and confines them; one of the two classes below, by tier."""
 
-    `interpreter` paths keep their place, so that it finds the libraries it was linked with; where the folders of
-    installed packages stand now is returned. Raises Impossible.
-    """
+    namespaces: int
+    """Those that each process gets for itself."""
+    name: str
+    """The tier, e.g. `A-root`."""
+    features: tuple[str, ...]
+    packages: list[str]
+    """Where the folders of installed packages stand inside."""
+
+    def __init__(self, identity: Identity, *, starts_processes: bool) -> None:
+        self.identity = identity
+        self.starts_processes = starts_processes
+
+    def fork(self) -> int:
+        """Fork a process to be confined, as a child of this one's parent: its number, 0 in itself. Raises OSError."""
+        return kernel.clone(self.namespaces | kernel.CLONE_PARENT)
+
+    def settle(self) -> None:
+        """Take from the zygote, and so from every process to come, what neither needs."""
+        kernel.empty_bounding_set()
+        os.umask(0o077)
+        for kind, value in (
+            (resource.RLIMIT_FSIZE, _FILE_BYTES),
+            (resource.RLIMIT_NOFILE, _OPEN_FILES),
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_MEMLOCK, 0),
+            (resource.RLIMIT_MSGQUEUE, 0),
+            (resource.RLIMIT_SIGPENDING, 256),
+            (resource.RLIMIT_STACK, _STACK_BYTES),
+            (resource.RLIMIT_NPROC, _TASKS),
+        ):
+            _limit(kind, value)
+        if self.identity.mode == "root":
+            os.setgroups([])
+            os.setresgid(self.identity.judge, self.identity.judge, self.identity.judge)
+        kernel.forbid_new_privileges()
+
+    def scratch(self, uid: int) -> str:
+        """A private, writable folder for a process that is about to be forked, as that process sees it."""
+        raise NotImplementedError
+
+    def clear(self, scratch: str) -> None:
+        """Remove what a process that has ended left behind."""
+
+    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, scratch: str) -> None:
+        """Take everything from this process that a submitted program must not have. Cannot be undone. Raises
+        OSError."""
+        raise NotImplementedError
+
+    def _limit_resources(self, allowance: Allowance, baseline_bytes: int) -> None:
+        _limit(resource.RLIMIT_CPU, allowance.cpu_seconds)
+        _limit(resource.RLIMIT_AS, baseline_bytes + allowance.memory_bytes)
+
+    def _change_user(self, uid: int) -> None:
+        if self.identity.mode == "root":
+            os.setresuid(uid, uid, uid)
+        kernel.drop_capabilities()
+
+
+class NamespaceJail(Jail):
+    """Tier A."""
+
+    namespaces = _OWN_NAMESPACES
+
+    def __init__(self, identity: Identity, materials: Materials) -> None:
+        """Replace this process's file system by the read-only tree. Raises Impossible."""
+        super().__init__(identity, starts_processes=materials.starts_processes)
+        self.packages = _build_tree(materials.interpreter, materials.packages)
+        self._ruleset: landlock.Ruleset | None = None
+        if landlock.available():
+            root, devices = (os.open(path, os.O_PATH | os.O_CLOEXEC) for path in ("/", "/dev"))
+            self._ruleset = landlock.Ruleset([root], [devices])
+        self.name = f"A-{identity.mode}"
+        own_uid = ("another uid",) if identity.mode == "root" else ()
+        landlocked = ("Landlock",) if self._ruleset else ()
+        self.features = (*_NAMESPACE_FEATURES, *landlocked, *own_uid, *_COMMON_FEATURES)
+
+    def settle(self) -> None:
+        super().settle()
+        if not self.starts_processes:
+            kernel.filter_system_calls(seccomp.program(seccomp.Profile.ZYGOTE, _OWN_NAMESPACES, _ABOVE_MOUNTS))
+
+    def scratch(self, uid: int) -> str:
+        return "/tmp"
+
+    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, scratch: str) -> None:
+        os.setsid()
+        kernel.mount("tmpfs", scratch, "tmpfs", _ABOVE_MOUNTS, _TMPFS)
+        os.chdir(scratch)
+        self._limit_resources(allowance, baseline_bytes)
+        self._change_user(uid)
+        if self._ruleset is not None:
+            self._ruleset.enter(scratch)
+        if self.starts_processes:
+            kernel.filter_system_calls(seccomp.program(seccomp.Profile.STARTS_PROCESSES))
+
+
+class LandlockJail(Jail):
+    """Tier B."""
+
+    namespaces = 0
+
+    def __init__(self, identity: Identity, materials: Materials) -> None:
+        """Raises Impossible."""
+        super().__init__(identity, starts_processes=False)
+        if materials.starts_processes:
+            raise Impossible("namespaces: programs that start processes are only run in tier A")
+        hidden = [path for path in materials.interpreter if identity.mode == "root" and not _open_to_all(path)]
+        if hidden:
+            raise Impossible(f"interpreter: other users cannot read {hidden[0]}; use a Python that all can read")
+        paths = [path for path in (*_SYSTEM, *materials.interpreter, *materials.packages) if Path(path).exists()]
+        readable = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in dict.fromkeys(paths)]
+        devices = [os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC) for name in _DEVICES]
+        self._ruleset = landlock.Ruleset(readable, devices)
+        self.packages = list(materials.packages)
+        self._scratch = materials.scratch
+        self.name = "B"
+        own_uid = ("another uid",) if identity.mode == "root" else ()
+        self.features = (*_LANDLOCK_FEATURES, *own_uid, *_COMMON_FEATURES)
+
+    def scratch(self, uid: int) -> str:
+        made = tempfile.mkdtemp(prefix="burnish-run-", dir=self._scratch)
+        if self.identity.mode == "root":
+            os.chown(made, uid, self.identity.judge)
+        return made
+
+    def clear(self, scratch: str) -> None:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, scratch: str) -> None:
+        os.setsid()
+        os.chdir(scratch)
+        os.environ["TMPDIR"] = os.environ["HOME"] = tempfile.tempdir = scratch
+        self._limit_resources(allowance, baseline_bytes)
+        self._change_user(uid)
+        kernel.die_with_parent(signal.SIGKILL)
+        self._ruleset.enter(scratch)
+        kernel.filter_system_calls(seccomp.program(seccomp.Profile.NO_NAMESPACES))
+
+
+def _build_tree(interpreter: Sequence[str], packages: Sequence[str]) -> list[str]:
+    """Replace this process's file system; where the folders of installed packages stand now is returned."""
     hidden = [path for path in interpreter if Path(path).is_relative_to(_MOUNT_POINT)]
     if hidden:
         raise Impossible(f"interpreter: {hidden[0]} lies in {_MOUNT_POINT}, which every program gets for itself")
@@ -142,6 +318,10 @@ def build_tree(interpreter: list[str], packages: list[str]) -> list[str]:
     return shown
 
 
+def _open_to_all(path: str) -> bool:
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in Path(path).parents)
+
+
 def _outermost(paths: list[Path]) -> list[Path]:
     """`paths` without those that lie inside another."""
     return [path for path in paths if not any(other != path and path.is_relative_to(other) for other in paths)]
@@ -161,110 +341,8 @@ def _bind(source: int, target: str, attributes: int) -> None:
     kernel.restrict_mount(target, attributes, recursive=True)
 
 
-def confine(identity: Identity, uid: int, allowance: Allowance, baseline_bytes: int) -> None:
-    """Take everything from this process that a submitted program must not have. Cannot be undone. Raises OSError."""
-    os.setsid()
-    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
-    kernel.mount(
-        "tmpfs", "/tmp", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV,
-        f"mode=1777,size={_TMP_MEGABYTES}m,nr_inodes={_TMP_FILES}",
-    )  # fmt: skip
-    os.chdir("/tmp")
-    for kind, soft in (
-        (resource.RLIMIT_CPU, allowance.cpu_seconds),
-        (resource.RLIMIT_FSIZE, _FILE_BYTES),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_NPROC, _TASKS),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_MSGQUEUE, 0),
-        (resource.RLIMIT_SIGPENDING, 256),
-        (resource.RLIMIT_AS, baseline_bytes + allowance.memory_bytes),
-    ):
-        _limit(kind, soft)
-    _limit(resource.RLIMIT_STACK, _STACK_BYTES)
-    os.umask(0o077)
-    if identity.mode == "root":
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-    kernel.drop_capabilities()
-    kernel.die_with_parent(signal.SIGKILL)
-    kernel.forbid_new_privileges()
-    kernel.filter_system_calls(seccomp.program(processes=allowance.processes))
-
-
 def _limit(kind: int, value: int) -> None:
     _, hard = resource.getrlimit(kind)
     if hard != resource.RLIM_INFINITY:
         value = min(value, hard)
     resource.setrlimit(kind, (value, value))
-
-
-@dataclass(frozen=True, slots=True)
-class Bait:
-    """What the probes try to reach; each of it exists outside while they run."""
-
-    port: int
-    file: str
-    pid: int
-    variable: str
-    version: str
-    prefix: str
-
-
-def probe(bait: Bait) -> list[str]:
-    """From inside a confined process: the names of the walls that do not hold."""
-    attempts: dict[str, Callable[[], object]] = {
-        "network": lambda: _connect(bait.port),
-        "files outside": lambda: Path(bait.file).read_bytes(),
-        "/etc/passwd": lambda: Path("/etc/passwd").read_bytes(),
-        "environment": lambda: os.environ[bait.variable],
-        "signals": lambda: _signal(bait.pid),
-        "other processes": _see_processes,
-        "fork": _fork,
-        "exec": lambda: os.execv(sys.executable, [sys.executable, "-c", "pass"]),
-        "start a process": lambda: subprocess.run([sys.executable, "-c", "pass"], check=True, timeout=5),
-        "write to the system": lambda: (Path(os.__file__).parent / "burnish_probe").touch(),
-        "write to the root": lambda: Path("/burnish_probe").touch(),
-        "new namespaces": lambda: kernel.unshare(kernel.CLONE_NEWUSER),
-        "set uid": lambda: os.setuid(0),
-        "mount": lambda: kernel.mount("tmpfs", "/tmp", "tmpfs", 0),
-    }
-    broken = [name for name, attempt in attempts.items() if _succeeds(attempt)]
-    if sys.version != bait.version or sys.base_prefix != bait.prefix:
-        broken.append("interpreter")
-    with contextlib.suppress(OSError), tempfile.TemporaryFile() as scratch:
-        scratch.write(b"x")
-        return broken
-    return [*broken, "private /tmp"]
-
-
-def _succeeds(attempt: Callable[[], object]) -> bool:
-    try:
-        attempt()
-    except (OSError, KeyError, subprocess.SubprocessError):
-        return False
-    return True
-
-
-def _connect(port: int) -> None:
-    with socket.socket() as client:
-        client.settimeout(1)
-        client.connect(("127.0.0.1", port))
-
-
-def _signal(pid: int) -> None:
-    if pid == os.getpid():
-        raise OSError(errno.ESRCH, "the number of the server names this process here")
-    os.kill(pid, 0)
-
-
-def _see_processes() -> None:
-    if os.getpid() == 1 and os.getppid() == 0 and not Path("/proc/1").exists():
-        raise OSError(errno.ESRCH, "alone")
-
-
-def _fork() -> None:
-    if os.fork() == 0:
-        os._exit(0)

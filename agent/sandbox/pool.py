@@ -1,60 +1,55 @@
-"""The sandbox for Python programs: a pool of warm, jailed workers, each running one program at a time."""
+"""The sandbox for programs: warm, jailed workers, each running one program at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import socket
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from agent.errors import IsolationUnavailable
 from agent.sandbox import agreement, verdict
 from agent.sandbox import plan as plans
 from agent.sandbox.contract import Isolation
+from agent.sandbox.crew import Crew
 from agent.sandbox.execution import Run
-from agent.sandbox.jail import Bait
-from agent.sandbox.process import WorkerLost, WorkerProcess, make_bait
+from agent.sandbox.process import WorkerLost
 from agent.sandbox.session import Program
 from agent.settings import SandboxSettings
 from memory.records import CaseResult, Fault, Limits, Outcome, Test, Verdict
 
-RUNS_PER_WORKER = 2000
 _ATTEMPTS = 2
-_QUIET_SECONDS = 2.0
-_RESTART_SECONDS = 1.0
+_TIERS = {"auto": ("A", "B"), "A": ("A",), "B": ("B",)}
 
 
 class WorkerPool:
     """Implements `contract.Sandbox`. Made by `start`, ended by `aclose`; belongs to one event loop."""
 
-    def __init__(self, workers: list[WorkerProcess], isolation: Isolation) -> None:
-        self._isolation = isolation
-        self._workers = set(workers)
-        self._idle: asyncio.Queue[WorkerProcess | None] = asyncio.Queue()
-        self._chores: set[asyncio.Task[None]] = set()
+    def __init__(self, crew: Crew, tier: str) -> None:
+        self._crew = crew
+        self._tier = tier
+        self._process_starters: Crew | None = None
+        self._starting = asyncio.Lock()
         self._closed = False
-        for worker in workers:
-            self._idle.put_nowait(worker)
 
     @classmethod
     async def start(cls, settings: SandboxSettings) -> WorkerPool:
-        """Start the workers and probe their walls. Raises IsolationUnavailable."""
-        count = settings.workers or os.cpu_count() or 1
-        with _baited() as bait:
-            started = await asyncio.gather(*(WorkerProcess.start(bait) for _ in range(count)), return_exceptions=True)
-        workers = [result for result in started if not isinstance(result, BaseException)]
-        failures = [result for result in started if isinstance(result, BaseException)]
-        if failures:
-            await asyncio.gather(*(worker.aclose() for worker, _ in workers))
-            raise failures[0]
-        return cls([worker for worker, _ in workers], workers[0][1])
+        """Start the workers in the best tier that the settings accept and probe their walls. Raises
+        IsolationUnavailable."""
+        missing: list[str] = []
+        for tier in _TIERS[settings.tier]:
+            try:
+                crew = await Crew.start(settings.workers or os.cpu_count() or 1, tier)
+            except IsolationUnavailable as error:
+                missing += error.missing
+            else:
+                crew.isolation = replace(crew.isolation, missing=tuple(missing))
+                return cls(crew, tier)
+        raise IsolationUnavailable(tuple(missing))
 
     @property
     def isolation(self) -> Isolation:
-        return self._isolation
+        return self._crew.isolation
 
     async def __aenter__(self) -> WorkerPool:
         return self
@@ -71,6 +66,7 @@ class WorkerPool:
         prelude: str = "",
         limits: Limits | None = None,
         run_id: str = "",
+        owner: str = "",
         flaky_check: bool = False,
     ) -> Verdict:
         """See `contract.Sandbox.run`."""
@@ -78,69 +74,46 @@ class WorkerPool:
         program = Program(code, prelude, entry_point, limits or Limits())
         if len(code) > plans.MAX_SOURCE:
             return _too_long(run_id, tests)
-        first = await self._run(program, plan, run_id)
+        first = await self._run(program, plan, run_id, owner)
         if not flaky_check:
             return first
-        return agreement.of_both(first, await self._run(replace(program, seed=1), plan, run_id))
+        return agreement.of_both(first, await self._run(replace(program, seed=1), plan, run_id, owner))
 
-    async def _run(self, program: Program, plan: plans.Plan, run_id: str) -> Verdict:
+    async def _run(self, program: Program, plan: plans.Plan, run_id: str, owner: str) -> Verdict:
         message = "the sandbox is closed"
         for _ in range(_ATTEMPTS):
-            worker = None if self._closed else await self._idle.get()
-            if worker is None:
-                self._idle.put_nowait(None)
+            if self._closed:
                 break
+            try:
+                crew = await self._crew_that_starts_processes() if program.limits.processes else self._crew
+            except IsolationUnavailable as error:
+                return verdict.sandbox_error(run_id, str(error))
+            worker = await crew.take(owner)
+            if worker is None:
+                break
+            lost = False
             try:
                 return await Run(worker, program, plan, run_id).execute()
             except WorkerLost as error:
-                message = str(error)
-                worker.runs = RUNS_PER_WORKER
+                message, lost = str(error), True
             finally:
-                self._give_back(worker)
+                crew.give_back(worker, lost=lost)
         return verdict.sandbox_error(run_id, message)
 
     async def aclose(self) -> None:
         """See `contract.Sandbox.aclose`. Runs under way, and callers still waiting, get a `sandbox_error`."""
-        if self._closed:
-            return
         self._closed = True
-        self._idle.put_nowait(None)
-        for chore in self._chores:
-            chore.cancel()
-        await asyncio.gather(*self._chores, return_exceptions=True)
-        await asyncio.gather(*(worker.aclose() for worker in self._workers))
+        await self._crew.aclose()
+        async with self._starting:
+            if self._process_starters is not None:
+                await self._process_starters.aclose()
 
-    def _give_back(self, worker: WorkerProcess) -> None:
-        if self._closed:
-            return
-        worker.runs += 1
-        chore = asyncio.get_running_loop().create_task(self._restore(worker))
-        self._chores.add(chore)
-        chore.add_done_callback(self._chores.discard)
-
-    async def _restore(self, worker: WorkerProcess) -> None:
-        """Put the worker back once nothing of its last run is left, or another in its place."""
-        if worker.runs < RUNS_PER_WORKER and await worker.quiet(_QUIET_SECONDS):
-            self._idle.put_nowait(worker)
-            return
-        self._workers.discard(worker)
-        await worker.aclose()
-        while True:
-            with contextlib.suppress(IsolationUnavailable), _baited() as bait:
-                fresh, _ = await WorkerProcess.start(bait)
-                self._workers.add(fresh)
-                self._idle.put_nowait(fresh)
-                return
-            await asyncio.sleep(_RESTART_SECONDS)
-
-
-@contextlib.contextmanager
-def _baited() -> Iterator[Bait]:
-    """What a worker must not reach, while it is probed."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.NamedTemporaryFile() as file:
-        file.write(b"canary")
-        file.flush()
-        yield make_bait(listener.getsockname()[1], file.name)
+    async def _crew_that_starts_processes(self) -> Crew:
+        """Few programs need it, so its one worker is made for the first. Raises IsolationUnavailable."""
+        async with self._starting:
+            if self._process_starters is None:
+                self._process_starters = await Crew.start(1, self._tier, starts_processes=True)
+            return self._process_starters
 
 
 def _too_long(run_id: str, tests: Sequence[Test]) -> Verdict:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import IO, Any
 
 from agent.errors import IsolationUnavailable
 from agent.sandbox.contract import Isolation
-from agent.sandbox.jail import Bait
-from agent.sandbox.worker import MAX_MESSAGE
+from agent.sandbox.jail import Materials
+from agent.sandbox.probe import Bait
+from agent.sandbox.template import MAX_MESSAGE
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _START = "import sys; sys.path.append(sys.argv[2]); from agent.sandbox.worker import main; main(int(sys.argv[1]))"
@@ -36,13 +38,8 @@ _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",
 }
 _START_SECONDS = 60.0
-FEATURES = (
-    "namespaces: mount pid network ipc uts cgroup",
-    "read-only system, private /tmp, no /proc",
-    "seccomp filter",
-    "no capabilities, no new privileges",
-    "resource limits",
-)
+MARK_SECONDS = 0.05
+"""Limits per test are exact to this; what a test may use is longer by it."""
 
 
 class WorkerLost(Exception):
@@ -74,7 +71,6 @@ class Order:
     wall: float
     test_cpu: float
     test_wall: float
-    processes: bool
 
 
 class WorkerProcess:
@@ -91,16 +87,20 @@ class WorkerProcess:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._last_words = ""
+        self._marked = 0.0
+        self._overrun = 0
         self.lost = False
         self.runs = 0
         self._loop.add_reader(control.fileno(), self._read)
 
     @classmethod
-    async def start(cls, bait: Bait) -> tuple[WorkerProcess, Isolation]:
-        """A worker whose walls have been probed. Raises IsolationUnavailable."""
+    async def start(cls, tier: str, bait: Bait, *, starts_processes: bool = False) -> tuple[WorkerProcess, Isolation]:
+        """A worker of `tier` (`A` or `B`) whose walls have been probed; with `starts_processes` its programs may fork
+        and execute. Raises IsolationUnavailable."""
         worker = cls(*_launch())
         try:
-            worker._tell({"server": os.getpid(), "bait": asdict(bait), **_interpreter()})
+            materials = _materials(starts_processes=starts_processes)
+            worker._tell({"server": os.getpid(), "tier": tier, "bait": asdict(bait), "materials": asdict(materials)})
             hello = await asyncio.wait_for(worker._hello, _START_SECONDS)
             if hello["missing"]:
                 raise IsolationUnavailable(tuple(hello["missing"]))
@@ -111,7 +111,7 @@ class WorkerProcess:
         except BaseException:
             await worker.aclose()
             raise
-        return worker, Isolation(tier=f"A-{hello['mode']}", features=FEATURES, missing=())
+        return worker, Isolation(tier=hello["tier"], features=tuple(hello["features"]), missing=())
 
     @property
     def pid(self) -> int:
@@ -130,16 +130,32 @@ class WorkerProcess:
         self._tell({"op": "spawn", "id": session, **asdict(order)}, fds)
         self._children[session, order.role] = future
         self._quiet.clear()
+        self._marked = time.monotonic()
         return future
 
     def mark(self, session: int) -> None:
-        """Start the per-test clocks of a session anew. Raises WorkerLost."""
-        self._tell({"op": "mark", "id": session})
+        """Start the per-test clocks of a session anew. Where they have run for less than `MARK_SECONDS` they go on: to
+        tell the worker would cost more than most tests do. Raises WorkerLost."""
+        now = time.monotonic()
+        if now - self._marked >= MARK_SECONDS:
+            self._marked = now
+            self._tell({"op": "mark", "id": session})
+
+    def overran(self, session: int) -> bool:
+        """Whether a process of the session has exceeded a limit. The worker says so before the process can notice, so
+        what the process sent after that is known to be late."""
+        self._read()
+        return self._overrun == session
 
     def kill(self, session: int, role: str | None = None) -> None:
         """Kill the processes of a session, or the one in `role`. Nothing happens where they are gone."""
         with contextlib.suppress(WorkerLost):
             self._tell({"op": "kill", "id": session, **({"role": role} if role else {})})
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no jailed process of this worker is left."""
+        return self._quiet.is_set() and not self.lost
 
     async def quiet(self, seconds: float) -> bool:
         """Whether, after at most `seconds`, no jailed process of this worker is left."""
@@ -164,6 +180,7 @@ class WorkerProcess:
             raise WorkerLost(str(error)) from None
 
     def _read(self) -> None:
+        """Handle the reports that have come."""
         while not self.lost:
             try:
                 data = self._control.recv(MAX_MESSAGE)
@@ -184,6 +201,9 @@ class WorkerProcess:
         if event["event"] == "hello":
             if not self._hello.done():
                 self._hello.set_result(event)
+            return
+        if event["event"] == "limit":
+            self._overrun = event["id"]
             return
         future = self._children.pop((event["id"], event["role"]))
         if not self._children:
@@ -224,7 +244,7 @@ def _launch() -> tuple[subprocess.Popen[bytes], socket.socket, IO[bytes]]:
     errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
     with theirs:
         process = subprocess.Popen(
-            [_executable(), "-s", "-P", "-X", "utf8", "-c", _START, str(theirs.fileno()), _ROOT],
+            [_executable(), "-S", "-P", "-X", "utf8", "-c", _START, str(theirs.fileno()), _ROOT],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
@@ -241,12 +261,17 @@ def _executable() -> str:
     return str(Path(base or sys.executable).resolve())
 
 
-def _interpreter() -> dict[str, list[str]]:
-    """What the jail shows of the interpreter, and the folders of installed packages."""
+def _materials(*, starts_processes: bool) -> Materials:
     folders = dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
     site = [path for path in folders if Path(path).is_dir()]
     prefix = [] if sys.base_prefix in ("/", "/usr", "/usr/local") else [sys.base_prefix]
-    return {"interpreter": [*prefix, _executable()], "packages": site}
+    memory_backed = "/dev/shm"
+    return Materials(
+        interpreter=[*prefix, _executable()],
+        packages=site,
+        scratch=memory_backed if os.access(memory_backed, os.W_OK | os.X_OK) else tempfile.gettempdir(),
+        starts_processes=starts_processes,
+    )
 
 
 def make_bait(port: int, file: str) -> Bait:

@@ -2,6 +2,10 @@
 
 A denied call fails with EPERM; a foreign architecture kills the process. `clone3` answers ENOSYS because its flags lie
 in memory a filter cannot read, and glibc then falls back to `clone`, whose flags can be checked.
+
+Making a filter costs the kernel a third of a millisecond, so where it can be, one is put on the zygote and inherited.
+What the zygote itself needs then has to stay open: `mount` with two flags and `clone` into exactly the namespaces of a
+jailed process. Both need a capability that a jailed process does not have.
 """
 
 from __future__ import annotations
@@ -9,7 +13,11 @@ from __future__ import annotations
 import errno
 import functools
 import platform
+import signal
 import socket
+from enum import Enum
+
+from agent.sandbox import kernel
 
 Instruction = tuple[int, int, int, int]
 
@@ -17,6 +25,7 @@ _LOAD = 0x20
 _JUMP_EQUAL = 0x15
 _JUMP_GREATER_EQUAL = 0x35
 _JUMP_ANY_BIT = 0x45
+_AND = 0x54
 _RETURN = 0x06
 
 _ALLOW = 0x7FFF0000
@@ -24,8 +33,9 @@ _KILL = 0x80000000
 _EPERM = 0x00050000 | errno.EPERM
 _ENOSYS = 0x00050000 | errno.ENOSYS
 
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, (16, 24, 32, 40)
 _X32 = 0x40000000
+_SOCKET_TYPES = 0xF
 _CLONE_THREAD = 0x00010000
 _CLONE_NAMESPACES = 0x7E020000
 _TERMINAL_INPUT = (0x5412, 0x541C)
@@ -78,12 +88,44 @@ _START_PROCESS = {
     "x86_64": {"fork": 57, "vfork": 58, "execve": 59, "execveat": 322},
     "aarch64": {"execve": 221, "execveat": 281},
 }
+_OTHERS = {
+    "x86_64": {
+        "setpriority": 141, "ioprio_set": 251, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297,
+        "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260, "fchmodat": 268,
+        "utime": 132, "utimes": 235, "futimesat": 261, "utimensat": 280, "setxattr": 188, "lsetxattr": 189,
+        "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "fchmodat2": 452,
+        "setxattrat": 463, "removexattrat": 466,
+    },
+    "aarch64": {
+        "setpriority": 140, "ioprio_set": 30, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240,
+        "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55, "utimensat": 88, "setxattr": 5, "lsetxattr": 6,
+        "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16, "fchmodat2": 452,
+        "setxattrat": 463, "removexattrat": 466,
+    },
+}
+"""Calls on other processes by their number, and on attributes of files, which Landlock does not guard."""
+_ON_ITSELF = {
+    "x86_64": {"prlimit64": 302, "sched_setaffinity": 203},
+    "aarch64": {"prlimit64": 261, "sched_setaffinity": 122},
+}
+"""Calls that may name another process by its number; allowed with 0, the caller."""
 _CHECKED = {
-    "x86_64": {"clone": 56, "socketpair": 53, "ioctl": 16},
-    "aarch64": {"clone": 220, "socketpair": 199, "ioctl": 29},
+    "x86_64": {"clone": 56, "socketpair": 53, "ioctl": 16, "mount": 165},
+    "aarch64": {"clone": 220, "socketpair": 199, "ioctl": 29, "mount": 40},
 }
 # fmt: on
 _CLONE3 = 435
+
+
+class Profile(Enum):
+    """Whom a filter is for."""
+
+    ZYGOTE = "zygote"
+    """The zygote and, by inheritance, programs that may not start processes."""
+    STARTS_PROCESSES = "starts processes"
+    """A program that may fork and execute."""
+    NO_NAMESPACES = "no namespaces"
+    """A program that may not start processes and shares the machine's process numbers."""
 
 
 def supported() -> bool:
@@ -92,13 +134,18 @@ def supported() -> bool:
 
 
 @functools.cache
-def program(*, processes: bool) -> list[Instruction]:
-    """The filter for one jailed process; with `processes` it may fork and exec. Raises KeyError if not `supported`."""
+def program(profile: Profile, own_namespaces: int = 0, own_mount: int = 0) -> list[Instruction]:
+    """The filter for `profile`; the zygote may clone into `own_namespaces` (with the signal of an ended child) and
+    mount with the flags `own_mount`. Raises KeyError if the machine is not `supported`."""
     machine = platform.machine()
-    denied = sorted({*_CALLS[machine].values(), *_SAME_EVERYWHERE.values()})
-    if not processes:
-        denied += sorted(_START_PROCESS[machine].values())
     checked = _CHECKED[machine]
+    denied = {*_CALLS[machine].values(), *_SAME_EVERYWHERE.values()}
+    if profile is not Profile.STARTS_PROCESSES:
+        denied |= set(_START_PROCESS[machine].values())
+    if profile is Profile.NO_NAMESPACES:
+        denied |= set(_OTHERS[machine].values())
+    if profile is Profile.ZYGOTE:
+        denied.remove(checked["mount"])
     code: list[Instruction] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, _AUDIT[machine]),
@@ -108,23 +155,19 @@ def program(*, processes: bool) -> list[Instruction]:
     if machine == "x86_64":
         code += [(_JUMP_GREATER_EQUAL, 0, 1, _X32), (_RETURN, 0, 0, _KILL)]
     code += [(_JUMP_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ENOSYS)]
-    for number in denied:
+    for number in sorted(denied):
         code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _EPERM)]
-    clone_rule: list[Instruction] = (
-        [(_JUMP_ANY_BIT, 0, 1, _CLONE_NAMESPACES), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
-        if processes
-        else [(_JUMP_ANY_BIT, 1, 0, _CLONE_THREAD), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
-    )
-    code += _argument_rule(checked["clone"], _FIRST_ARGUMENT, clone_rule)
-    code += _argument_rule(
-        checked["socketpair"],
-        _FIRST_ARGUMENT,
-        [(_JUMP_EQUAL, 1, 0, socket.AF_UNIX), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)],
-    )
+    if profile is Profile.NO_NAMESPACES:
+        for number in _ON_ITSELF[machine].values():
+            code += _argument_rule(number, 0, _only(0))
+    if profile is Profile.ZYGOTE:
+        code += _argument_rule(checked["mount"], 3, _only(own_mount))
+    code += _argument_rule(checked["clone"], 0, _clone_rule(profile, own_namespaces))
+    code += _argument_rule(checked["socketpair"], 0, _socketpair_rule(profile))
     first, second = _TERMINAL_INPUT
     code += _argument_rule(
         checked["ioctl"],
-        _SECOND_ARGUMENT,
+        1,
         [
             (_JUMP_EQUAL, 1, 0, first),
             (_JUMP_EQUAL, 0, 1, second),
@@ -133,6 +176,36 @@ def program(*, processes: bool) -> list[Instruction]:
         ],
     )
     return [*code, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _clone_rule(profile: Profile, own_namespaces: int) -> list[Instruction]:
+    forbidden: list[Instruction] = [(_JUMP_ANY_BIT, 0, 1, _CLONE_NAMESPACES), (_RETURN, 0, 0, _EPERM)]
+    if profile is Profile.STARTS_PROCESSES:
+        return [*forbidden, (_RETURN, 0, 0, _ALLOW)]
+    own: list[Instruction] = (
+        [(_JUMP_EQUAL, 0, 1, own_namespaces | kernel.CLONE_PARENT | signal.SIGCHLD), (_RETURN, 0, 0, _ALLOW)]
+        if profile is Profile.ZYGOTE
+        else []
+    )
+    return [*own, *forbidden, (_JUMP_ANY_BIT, 1, 0, _CLONE_THREAD), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
+
+
+def _socketpair_rule(profile: Profile) -> list[Instruction]:
+    """Only sockets within the machine. Datagrams can be sent to any socket in the file system, so where that is the
+    machine's there are only streams."""
+    if profile is not Profile.NO_NAMESPACES:
+        return _only(socket.AF_UNIX)
+    return [
+        (_JUMP_EQUAL, 1, 0, socket.AF_UNIX),
+        (_RETURN, 0, 0, _EPERM),
+        (_LOAD, 0, 0, _ARGUMENTS[1]),
+        (_AND, 0, 0, _SOCKET_TYPES),
+        *_only(socket.SOCK_STREAM),
+    ]
+
+
+def _only(value: int) -> list[Instruction]:
+    return [(_JUMP_EQUAL, 1, 0, value), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
 
 
 def deny(numbers: list[int]) -> list[Instruction]:
@@ -144,4 +217,4 @@ def deny(numbers: list[int]) -> list[Instruction]:
 
 
 def _argument_rule(number: int, argument: int, rule: list[Instruction]) -> list[Instruction]:
-    return [(_JUMP_EQUAL, 0, len(rule) + 1, number), (_LOAD, 0, 0, argument), *rule]
+    return [(_JUMP_EQUAL, 0, len(rule) + 1, number), (_LOAD, 0, 0, _ARGUMENTS[argument]), *rule]

@@ -15,7 +15,7 @@ from agent.sandbox import trace
 from agent.sandbox.channel import CHUNK, Channel, Closed
 from agent.sandbox.codec import Json
 from agent.sandbox.plan import Unit
-from agent.sandbox.process import Exit, Order, WorkerLost, WorkerProcess
+from agent.sandbox.process import MARK_SECONDS, Exit, Order, WorkerLost, WorkerProcess
 from agent.sandbox.statements import Span
 from agent.sandbox.verdict import of_exit, of_fault, spans
 from memory.records import Fault, Limits, Outcome
@@ -108,7 +108,7 @@ class Session:
             pipes = [self._pipe(stack, given) for _ in range(2)]
             self._channel = Channel(ours)
             cpu = min(self._tally.cpu_left, self._program.limits.cpu_seconds * trace.SLOWDOWN)
-            test_cpu = self._program.limits.cpu_seconds_per_test * trace.SLOWDOWN
+            test_cpu = self._program.limits.cpu_seconds_per_test * trace.SLOWDOWN + MARK_SECONDS
             self._order = Order(
                 role=_ROLE,
                 memory_mb=self._program.limits.memory_mb,
@@ -116,7 +116,6 @@ class Session:
                 wall=3 * cpu + 2,
                 test_cpu=test_cpu,
                 test_wall=3 * test_cpu + 2,
-                processes=self._program.limits.processes,
             )
             self._exit = self._worker.spawn(self.id, self._order, [stdin, *pipes, theirs.fileno(), self._trace])
 
@@ -160,6 +159,7 @@ class Session:
                 elif message.get("stage") == "compiled":
                     compiling, self._statements = False, spans(message.get("statements"))
                 elif "names" in message:
+                    self._refuse_late()
                     self._names = message["names"]
                     return None
                 elif "fault" in message:
@@ -195,10 +195,12 @@ class Session:
     async def evaluate(self, call: str) -> dict[str, Json]:
         """The program's reply to one call. Raises Closed if it gives none."""
         self._worker.mark(self.id)
-        await self._channel.send({"id": 1, "op": "eval", "a": call})
+        number = secrets.randbits(62)
+        await self._channel.send({"id": number, "op": "eval", "a": call})
         reply = await self._channel.receive()
-        if "ok" not in reply and "err" not in reply:
-            raise Closed("not a reply")
+        if reply.get("id") != number or ("ok" not in reply and "err" not in reply):
+            raise Closed("not a reply to this call")
+        self._refuse_late()
         return reply
 
     async def start_judge(self, units: list[Unit], done: list[list[int]]) -> None:
@@ -214,7 +216,6 @@ class Session:
             wall=self._order.wall + _JUDGE_PATIENCE,
             test_cpu=self._order.test_cpu,
             test_wall=self._order.test_wall + _JUDGE_PATIENCE,
-            processes=False,
         )
         self._channel.socket.setblocking(True)
         try:
@@ -255,6 +256,7 @@ class Session:
         """Next report on the tests that were started. Raises Closed."""
         while True:
             message = await self._reports.receive()
+            self._refuse_late()
             if message.get("ready") is not True:
                 return message
 
@@ -274,6 +276,10 @@ class Session:
         )
         self._tally.executed.update(executed)
         return tuple(sorted({span[0] for span in executed}))
+
+    def _refuse_late(self) -> None:
+        if self._worker.overran(self.id):
+            raise Closed("a message from after the limit")
 
     async def death(self) -> tuple[Outcome, Fault]:
         """What the end of the program's process means, or that of the judge where the tests themselves ran too long."""

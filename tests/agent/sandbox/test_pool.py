@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.sandbox import pool as pools
+from agent.sandbox import crew, kernel, landlock
 from agent.sandbox.pool import WorkerPool
 from agent.settings import SandboxSettings
 from memory.records import AssertTest, CallTest, CodeTest, Limits, Outcome, StdioTest, Test
@@ -94,7 +94,7 @@ async def test_results_never_shift(pool: WorkerPool) -> None:
 
 
 async def test_cancelling_kills_at_once_and_the_worker_lives(pool: WorkerPool) -> None:
-    workers = {worker.pid for worker in pool._workers}
+    workers = {worker.pid for worker in pool._crew.workers}
     before = descendants(os.getpid())
     for tests in (ONE, [CodeTest(source="def check(c): assert c(1) == 1", runner="check")]):
         task = asyncio.create_task(pool.run(LOOP, tests, entry_point="f"))
@@ -107,7 +107,7 @@ async def test_cancelling_kills_at_once_and_the_worker_lives(pool: WorkerPool) -
         assert await until_gone(running, 1.0) == set()
     verdicts = await asyncio.gather(*(pool.run("def f(x): return x", ONE) for _ in range(6)))
     assert {verdict.outcome for verdict in verdicts} == {Outcome.PASSED}
-    assert {worker.pid for worker in pool._workers} == workers
+    assert {worker.pid for worker in pool._crew.workers} == workers
 
 
 async def test_cancelling_while_waiting_costs_nothing(pool: WorkerPool) -> None:
@@ -122,14 +122,14 @@ async def test_cancelling_while_waiting_costs_nothing(pool: WorkerPool) -> None:
 
 async def test_killed_worker_is_replaced_and_the_run_repeated() -> None:
     async with await WorkerPool.start(SandboxSettings(workers=1)) as own:
-        (worker,) = own._workers
+        (worker,) = own._crew.workers
         task = asyncio.create_task(own.run(LOOP, ONE, limits=Limits(cpu_seconds_per_test=0.5, cpu_seconds=0.5)))
         await asyncio.sleep(0.2)
         os.kill(worker.pid, signal.SIGKILL)
         verdict = await task
         assert verdict.outcome is Outcome.TIMEOUT
         assert (await own.run("def f(x): return x", ONE)).outcome is Outcome.PASSED
-        assert {fresh.pid for fresh in own._workers} != {worker.pid}
+        assert {fresh.pid for fresh in own._crew.workers} != {worker.pid}
 
 
 async def test_second_loss_is_a_sandbox_error() -> None:
@@ -137,7 +137,7 @@ async def test_second_loss_is_a_sandbox_error() -> None:
         task = asyncio.create_task(own.run("import time\ndef f(x): time.sleep(30)", ONE, run_id="a"))
         killed: set[int] = set()
         while not task.done():
-            for worker in list(own._workers):
+            for worker in list(own._crew.workers):
                 if worker.pid not in killed and not worker._quiet.is_set():
                     os.kill(worker.pid, signal.SIGKILL)
                     killed.add(worker.pid)
@@ -148,18 +148,18 @@ async def test_second_loss_is_a_sandbox_error() -> None:
 
 async def test_recycling() -> None:
     async with await WorkerPool.start(SandboxSettings(workers=1)) as own:
-        (first,) = own._workers
-        first.runs = pools.RUNS_PER_WORKER - 1
+        (first,) = own._crew.workers
+        first.runs = crew.RUNS_PER_WORKER - 1
         assert (await own.run("def f(x): return x", ONE)).outcome is Outcome.PASSED
         assert (await own.run("def f(x): return x", ONE)).outcome is Outcome.PASSED
-        assert first not in own._workers
+        assert first not in own._crew.workers
 
 
 async def test_closing_leaves_nothing() -> None:
     own = await WorkerPool.start(SandboxSettings(workers=2))
     tasks = [asyncio.create_task(own.run(LOOP, ONE)) for _ in range(4)]
     await asyncio.sleep(0.3)
-    below = set().union(*(descendants(worker.pid) | {worker.pid} for worker in own._workers))
+    below = set().union(*(descendants(worker.pid) | {worker.pid} for worker in own._crew.workers))
     assert len(below) >= 4
     await own.aclose()
     assert await until_gone(below) == set()
@@ -239,26 +239,56 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def refused_in_child(calls: list[int]) -> subprocess.CompletedProcess[str]:
+def start_without(calls: list[int], tier: str) -> subprocess.CompletedProcess[str]:
     """Start a pool in a process to which the system calls `calls` are denied."""
     script = (
         "import asyncio, sys\nfrom agent.sandbox import kernel, seccomp\nfrom agent.sandbox.pool import WorkerPool\n"
         "from agent.settings import SandboxSettings\nfrom agent.errors import IsolationUnavailable\n"
+        "from memory.records import CallTest\n"
+        "async def main():\n"
+        f"    async with await WorkerPool.start(SandboxSettings(workers=1, tier={tier!r})) as pool:\n"
+        "        print(pool.isolation.tier, *pool.isolation.missing)\n"
+        "        print((await pool.run('def f(): return 1', [CallTest(call='f()', expected='1')])).outcome)\n"
         f"kernel.forbid_new_privileges()\nkernel.filter_system_calls(seccomp.deny({calls}))\n"
-        "try: asyncio.run(WorkerPool.start(SandboxSettings(workers=1)))\n"
+        "try: asyncio.run(main())\n"
         "except IsolationUnavailable as error: print(error); sys.exit(78)\n"
     )
     return run_python(script)
 
 
+UNSHARE, PIVOT_ROOT, LANDLOCK = 272, 155, 444
+
+
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="system call numbers of x86_64")
 async def test_refused_without_isolation() -> None:
-    without_namespaces = await asyncio.to_thread(refused_in_child, [272])
+    without_namespaces = await asyncio.to_thread(start_without, [UNSHARE], "A")
     assert without_namespaces.returncode == 78, without_namespaces.stderr
     assert "user namespaces" in without_namespaces.stdout
-    without_mounts = await asyncio.to_thread(refused_in_child, [155])
+    without_mounts = await asyncio.to_thread(start_without, [PIVOT_ROOT], "A")
     assert without_mounts.returncode == 78, without_mounts.stderr
     assert "pivot_root" in without_mounts.stdout
+    without_both = await asyncio.to_thread(start_without, [UNSHARE, LANDLOCK], "auto")
+    assert without_both.returncode == 78, without_both.stderr
+    assert "user namespaces" in without_both.stdout
+    assert "Landlock" in without_both.stdout
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="system call numbers of x86_64")
+async def test_tier_a_needs_no_landlock() -> None:
+    done = await asyncio.to_thread(start_without, [LANDLOCK], "A")
+    assert done.stdout.split() == ["A-root" if os.geteuid() == 0 else "A-user", "passed"], done.stderr
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="system call numbers of x86_64")
+@pytest.mark.skipif(kernel.landlock_version() < landlock.SCOPED_SIGNALS, reason="tier B needs Landlock 6")
+async def test_falls_back_to_tier_b_and_says_why() -> None:
+    done = await asyncio.to_thread(start_without, [UNSHARE], "auto")
+    if done.returncode == 78 and "other users cannot read" in done.stdout:
+        pytest.skip(done.stdout.strip())
+    assert done.returncode == 0, done.stderr
+    first, outcome = done.stdout.splitlines()
+    assert first.startswith("B namespaces (")
+    assert outcome == "passed"
 
 
 async def test_worker_loads_only_what_it_needs() -> None:
