@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from agent.errors import IsolationUnavailable
 from agent.sandbox.contract import Isolation
@@ -23,12 +23,19 @@ class Crew:
     """Made by `start`, ended by `aclose`; belongs to one event loop."""
 
     def __init__(
-        self, workers: list[WorkerProcess], isolation: Isolation, tier: str, *, starts_processes: bool
+        self,
+        workers: list[WorkerProcess],
+        isolation: Isolation,
+        tier: str,
+        *,
+        starts_processes: bool,
+        tools: Sequence[str],
     ) -> None:
         self.isolation = isolation
         self.workers = set(workers)
         self._tier = tier
         self._starts_processes = starts_processes
+        self._tools = tools
         self._turns: Turns[WorkerProcess] = Turns()
         self._chores: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -36,11 +43,15 @@ class Crew:
             self._turns.give(worker)
 
     @classmethod
-    async def start(cls, count: int, tier: str, *, starts_processes: bool = False) -> Crew:
-        """Start `count` workers of `tier` and probe their walls. Raises IsolationUnavailable."""
+    async def start(cls, count: int, tier: str, *, starts_processes: bool = False, tools: Sequence[str] = ()) -> Crew:
+        """Start `count` workers of `tier`, whose jails show `tools`, and probe their walls. Raises
+        IsolationUnavailable."""
         with _baited() as bait:
             started = await asyncio.gather(
-                *(WorkerProcess.start(tier, bait, starts_processes=starts_processes) for _ in range(count)),
+                *(
+                    WorkerProcess.start(tier, bait, starts_processes=starts_processes, tools=tools)
+                    for _ in range(count)
+                ),
                 return_exceptions=True,
             )
         workers = [result for result in started if not isinstance(result, BaseException)]
@@ -48,7 +59,8 @@ class Crew:
         if failures:
             await asyncio.gather(*(worker.aclose() for worker, _ in workers))
             raise failures[0]
-        return cls([worker for worker, _ in workers], workers[0][1], tier, starts_processes=starts_processes)
+        made = [worker for worker, _ in workers]
+        return cls(made, workers[0][1], tier, starts_processes=starts_processes, tools=tools)
 
     async def take(self, owner: str) -> WorkerProcess | None:
         """A free worker, waited for in turn with other owners; None once the crew is closed."""
@@ -83,7 +95,9 @@ class Crew:
         await worker.aclose()
         while True:
             with contextlib.suppress(IsolationUnavailable), _baited() as bait:
-                fresh, _ = await WorkerProcess.start(self._tier, bait, starts_processes=self._starts_processes)
+                fresh, _ = await WorkerProcess.start(
+                    self._tier, bait, starts_processes=self._starts_processes, tools=self._tools
+                )
                 self.workers.add(fresh)
                 self._turns.give(fresh)
                 return

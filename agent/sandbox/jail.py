@@ -35,6 +35,8 @@ _TASKS = 64
 _TMPFS = f"mode=1777,size={_TMP_MEGABYTES}m,nr_inodes={_TMP_FILES}"
 _ABOVE_MOUNTS = kernel.MS_NOSUID | kernel.MS_NODEV
 _STACK_BYTES = 64 * 1024 * 1024
+_THREAD_STACK_BYTES = 8 * 1024 * 1024
+"""Of each thread, all of which count where data is counted."""
 
 _NAMESPACES = (
     kernel.CLONE_NEWNS
@@ -77,9 +79,13 @@ class Allowance:
     """What one jailed process may use."""
 
     memory_bytes: int
-    """Address space on top of what the zygote has."""
+    """On top of what the zygote has."""
     cpu_seconds: int
     """Safety net; the zygote watches the clock more closely."""
+    counts_data: bool = False
+    """Memory is what the process may write to, instead of its address space, which some runtimes reserve freely."""
+    forks: bool = True
+    """In a jail whose programs may start processes: this one may; else it may only become another program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,8 @@ class Materials:
     """Folder for the private folders of tier B."""
     starts_processes: bool
     """Programs may fork and execute."""
+    tools: Sequence[str] = ()
+    """Compilers and interpreters that programs may execute, with what these read; they keep their place inside."""
 
 
 def unshare_base() -> Identity:
@@ -199,7 +207,11 @@ class Jail:
 
     def _limit_resources(self, allowance: Allowance, baseline_bytes: int) -> None:
         _limit(resource.RLIMIT_CPU, allowance.cpu_seconds)
-        _limit(resource.RLIMIT_AS, baseline_bytes + allowance.memory_bytes)
+        if allowance.counts_data:
+            _limit(resource.RLIMIT_STACK, _THREAD_STACK_BYTES)
+            _limit(resource.RLIMIT_DATA, allowance.memory_bytes)
+        else:
+            _limit(resource.RLIMIT_AS, baseline_bytes + allowance.memory_bytes)
 
     def _change_user(self, uid: int) -> None:
         if self.identity.mode == "root":
@@ -215,7 +227,7 @@ class NamespaceJail(Jail):
     def __init__(self, identity: Identity, materials: Materials) -> None:
         """Replace this process's file system by the read-only tree. Raises Impossible."""
         super().__init__(identity, starts_processes=materials.starts_processes)
-        self.packages = _build_tree(materials.interpreter, materials.packages)
+        self.packages = _build_tree([*materials.interpreter, *materials.tools], materials.packages)
         self._ruleset: landlock.Ruleset | None = None
         if landlock.available():
             root, devices = (os.open(path, os.O_PATH | os.O_CLOEXEC) for path in ("/", "/dev"))
@@ -242,7 +254,8 @@ class NamespaceJail(Jail):
         if self._ruleset is not None:
             self._ruleset.enter(scratch)
         if self.starts_processes:
-            kernel.filter_system_calls(seccomp.program(seccomp.Profile.STARTS_PROCESSES))
+            profile = seccomp.Profile.STARTS_PROCESSES if allowance.forks else seccomp.Profile.EXECUTES
+            kernel.filter_system_calls(seccomp.program(profile))
 
 
 class LandlockJail(Jail):
@@ -288,14 +301,14 @@ class LandlockJail(Jail):
         kernel.filter_system_calls(seccomp.program(seccomp.Profile.NO_NAMESPACES))
 
 
-def _build_tree(interpreter: Sequence[str], packages: Sequence[str]) -> list[str]:
+def _build_tree(programs: Sequence[str], packages: Sequence[str]) -> list[str]:
     """Replace this process's file system; where the folders of installed packages stand now is returned."""
-    hidden = [path for path in interpreter if Path(path).is_relative_to(_MOUNT_POINT)]
+    hidden = [path for path in programs if Path(path).is_relative_to(_MOUNT_POINT)]
     if hidden:
         raise Impossible(f"interpreter: {hidden[0]} lies in {_MOUNT_POINT}, which every program gets for itself")
     try:
         kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
-        sources = [Path(path) for path in dict.fromkeys((*_SYSTEM, *interpreter)) if Path(path).exists()]
+        sources = [Path(path) for path in dict.fromkeys((*_SYSTEM, *programs)) if Path(path).exists()]
         places = [(str(path), str(path)) for path in _outermost(sources)]
         shown = [f"/packages/{number}" for number in range(len(packages))]
         places += zip(packages, shown, strict=True)

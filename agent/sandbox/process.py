@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from agent.errors import IsolationUnavailable
+from agent.sandbox.command import Command
 from agent.sandbox.contract import Isolation
 from agent.sandbox.jail import Materials
 from agent.sandbox.probe import Bait
@@ -55,7 +56,7 @@ class Exit:
     cpu: float
     """Seconds of CPU, user and system."""
     peak_mb: float
-    """Largest resident memory above what it started with."""
+    """Largest resident memory above what it started with; of a command, which keeps nothing of that, all of it."""
     reason: str | None
     """Limit that was exceeded, `killed` on order, or None if it ended by itself."""
 
@@ -65,12 +66,14 @@ class Order:
     """What a jailed process is started with; times in seconds."""
 
     role: str
-    """`candidate` or `judge`."""
+    """`candidate`, `judge` or `command`."""
     memory_mb: int
     cpu: float
     wall: float
     test_cpu: float
     test_wall: float
+    command: Command | None = None
+    """For the role of that name."""
 
 
 class WorkerProcess:
@@ -94,12 +97,14 @@ class WorkerProcess:
         self._loop.add_reader(control.fileno(), self._read)
 
     @classmethod
-    async def start(cls, tier: str, bait: Bait, *, starts_processes: bool = False) -> tuple[WorkerProcess, Isolation]:
+    async def start(
+        cls, tier: str, bait: Bait, *, starts_processes: bool = False, tools: Sequence[str] = ()
+    ) -> tuple[WorkerProcess, Isolation]:
         """A worker of `tier` (`A` or `B`) whose walls have been probed; with `starts_processes` its programs may fork
-        and execute. Raises IsolationUnavailable."""
+        and execute what the jail shows, `tools` among it. Raises IsolationUnavailable."""
         worker = cls(*_launch())
         try:
-            materials = _materials(starts_processes=starts_processes)
+            materials = _materials(starts_processes=starts_processes, tools=tools)
             worker._tell({"server": os.getpid(), "tier": tier, "bait": asdict(bait), "materials": asdict(materials)})
             hello = await asyncio.wait_for(worker._hello, _START_SECONDS)
             if hello["missing"]:
@@ -261,7 +266,7 @@ def _executable() -> str:
     return str(Path(base or sys.executable).resolve())
 
 
-def _materials(*, starts_processes: bool) -> Materials:
+def _materials(*, starts_processes: bool, tools: Sequence[str]) -> Materials:
     folders = dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
     site = [path for path in folders if Path(path).is_dir()]
     prefix = [] if sys.base_prefix in ("/", "/usr", "/usr/local") else [sys.base_prefix]
@@ -271,6 +276,7 @@ def _materials(*, starts_processes: bool) -> Materials:
         packages=site,
         scratch=memory_backed if os.access(memory_backed, os.W_OK | os.X_OK) else tempfile.gettempdir(),
         starts_processes=starts_processes,
+        tools=tools,
     )
 
 

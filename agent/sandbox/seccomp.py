@@ -88,6 +88,7 @@ _START_PROCESS = {
     "x86_64": {"fork": 57, "vfork": 58, "execve": 59, "execveat": 322},
     "aarch64": {"execve": 221, "execveat": 281},
 }
+_EXECUTE = ("execve", "execveat")
 _OTHERS = {
     "x86_64": {
         "setpriority": 141, "ioprio_set": 251, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297,
@@ -124,6 +125,8 @@ class Profile(Enum):
     """The zygote and, by inheritance, programs that may not start processes."""
     STARTS_PROCESSES = "starts processes"
     """A program that may fork and execute."""
+    EXECUTES = "executes"
+    """A process that becomes another program and may start none: it has threads, and can only replace itself."""
     NO_NAMESPACES = "no namespaces"
     """A program that may not start processes and shares the machine's process numbers."""
 
@@ -140,8 +143,11 @@ def program(profile: Profile, own_namespaces: int = 0, own_mount: int = 0) -> li
     machine = platform.machine()
     checked = _CHECKED[machine]
     denied = {*_CALLS[machine].values(), *_SAME_EVERYWHERE.values()}
-    if profile is not Profile.STARTS_PROCESSES:
-        denied |= set(_START_PROCESS[machine].values())
+    starting = _START_PROCESS[machine]
+    if profile is Profile.EXECUTES:
+        denied |= {number for name, number in starting.items() if name not in _EXECUTE}
+    elif profile is not Profile.STARTS_PROCESSES:
+        denied |= set(starting.values())
     if profile is Profile.NO_NAMESPACES:
         denied |= set(_OTHERS[machine].values())
     if profile is Profile.ZYGOTE:

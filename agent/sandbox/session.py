@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from agent.sandbox import trace
-from agent.sandbox.channel import CHUNK, Channel, Closed
+from agent.sandbox.channel import Channel, Closed
 from agent.sandbox.codec import Json
+from agent.sandbox.output import Output
 from agent.sandbox.plan import Unit
 from agent.sandbox.process import MARK_SECONDS, Exit, Order, WorkerLost, WorkerProcess
 from agent.sandbox.statements import Span
@@ -53,15 +54,6 @@ class Tally:
     stderr: bytearray = field(default_factory=bytearray)
 
 
-@dataclass
-class _Output:
-    """Drains the two output pipes of a process while it runs."""
-
-    limit: int
-    data: dict[int, bytearray] = field(default_factory=dict)
-    overflow: bool = False
-
-
 class Session:
     """One process of the program and its surroundings; leaving the `with` block kills what is left of them."""
 
@@ -72,7 +64,7 @@ class Session:
         self._program = program
         self._tally = tally
         self._stdin = stdin
-        self._output = _Output(program.limits.output_bytes)
+        self._output = Output(program.limits.output_bytes, lambda: worker.kill(self.id))
         self._stack = contextlib.ExitStack()
         self._ended: Exit | None = None
         self._names: Json = []
@@ -105,7 +97,7 @@ class Session:
             self._trace = os.memfd_create("trace", os.MFD_CLOEXEC)
             stack.callback(os.close, self._trace)
             os.ftruncate(self._trace, trace.LAST_WORDS)
-            pipes = [self._pipe(stack, given) for _ in range(2)]
+            pipes = [self._output.pipe(stack, given) for _ in range(2)]
             self._channel = Channel(ours)
             cpu = min(self._tally.cpu_left, self._program.limits.cpu_seconds * trace.SLOWDOWN)
             test_cpu = self._program.limits.cpu_seconds_per_test * trace.SLOWDOWN + MARK_SECONDS
@@ -118,33 +110,6 @@ class Session:
                 test_wall=3 * test_cpu + 2,
             )
             self._exit = self._worker.spawn(self.id, self._order, [stdin, *pipes, theirs.fileno(), self._trace])
-
-    def _pipe(self, stack: contextlib.ExitStack, given: contextlib.ExitStack) -> int:
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(writer, True)
-        given.callback(os.close, writer)
-        stack.callback(os.close, reader)
-        self._output.data[reader] = bytearray()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(reader, self._drain, reader)
-        stack.callback(loop.remove_reader, reader)
-        return writer
-
-    def _drain(self, reader: int) -> None:
-        while True:
-            try:
-                chunk = os.read(reader, CHUNK)
-            except BlockingIOError:
-                return
-            if not chunk:
-                asyncio.get_running_loop().remove_reader(reader)
-                return
-            if self._output.overflow:
-                continue
-            self._output.data[reader] += chunk
-            if sum(map(len, self._output.data.values())) > self._output.limit:
-                self._output.overflow = True
-                self._worker.kill(self.id)
 
     async def load(self, *, names: bool) -> tuple[Outcome, Fault] | None:
         """Load the program for calls, with its names for a judge; what went wrong, or None. Raises WorkerLost."""
@@ -179,7 +144,7 @@ class Session:
         compiled = next((message for message in messages if message.get("stage") == "compiled"), None)
         compiling, self._statements = compiled is None, spans((compiled or {}).get("statements"))
         fault = next((message["fault"] for message in messages if "fault" in message), None)
-        printed = bytes(next(iter(self._output.data.values()))).decode("utf-8", "backslashreplace")
+        printed = self._output.drain()[0].decode("utf-8", "backslashreplace")
         if not ready:
             raise WorkerLost("a process could not be confined")
         if ended.reason is None and not self._output.overflow:
@@ -322,8 +287,6 @@ class Session:
             if self._stdin is None:
                 self._worker.kill(self.id, _ROLE)
             self._ended = await self._exit
-            for reader in self._output.data:
-                self._drain(reader)
             self._collect(self._ended)
         return self._ended
 
@@ -331,7 +294,7 @@ class Session:
         tally = self._tally
         tally.cpu_left -= ended.cpu
         tally.peak_mb = max(tally.peak_mb, ended.peak_mb)
-        out, err = self._output.data.values()
+        out, err = self._output.drain()
         tally.stdout += out
         tally.stderr += err
 

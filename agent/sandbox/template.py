@@ -22,7 +22,7 @@ import sys
 import traceback
 from typing import Any
 
-from agent.sandbox import candidate, codec, judge, probe
+from agent.sandbox import candidate, codec, command, judge, probe
 from agent.sandbox.jail import Allowance, Jail
 
 MAX_MESSAGE = 65536
@@ -81,7 +81,13 @@ def _become(order: dict[str, Any], fds: list[int], walls: Jail, baseline_bytes: 
     """In the new process: confine, close, and run what was asked for. Does not return."""
     status = FAILED
     try:
-        allowance = Allowance(memory_bytes=order["memory_mb"] << 20, cpu_seconds=int(order["cpu"]) + 2)
+        wanted = order.get("command") or {}
+        allowance = Allowance(
+            memory_bytes=order["memory_mb"] << 20,
+            cpu_seconds=int(order["cpu"]) + 2,
+            counts_data=wanted.get("counts_data", False),
+            forks=wanted.get("forks", True),
+        )
         walls.confine(order["uid"], allowance, baseline_bytes, order["scratch"])
         for number, fd in enumerate(fds):
             os.dup2(fd, number)
@@ -93,6 +99,9 @@ def _become(order: dict[str, Any], fds: list[int], walls: Jail, baseline_bytes: 
             case "judge":
                 os.write(4, _READY)
                 status = judge.run(3, 4)
+            case "command":
+                os.write(3, _READY)
+                status = command.run(wanted)
             case "probe":
                 os.write(3, json.dumps(probe.attempt(probe.Bait(**order["bait"]), walls)).encode())
     except BaseException:

@@ -199,6 +199,7 @@ class _Worker:
 
     def _reap(self, process: Watched) -> None:
         _, status, usage = os.wait4(process.pid, 0)
+        inherited_mb = 0.0 if process.role == "command" else self._baseline_mb
         self._poller.unregister(process.pidfd)
         os.close(process.pidfd)
         del self._watched[process.pidfd]
@@ -211,7 +212,7 @@ class _Worker:
                 "role": process.role,
                 "status": os.waitstatus_to_exitcode(status),
                 "cpu": usage.ru_utime + usage.ru_stime,
-                "peak_mb": max(0.0, usage.ru_maxrss / 1024 - self._baseline_mb),
+                "peak_mb": max(0.0, usage.ru_maxrss / 1024 - inherited_mb),
                 "reason": process.reason,
             },
         )
