@@ -26,7 +26,7 @@ from typing import Any
 
 from agent.sandbox import jail, kernel, template
 from agent.sandbox.template import ANSWER, MAX_MESSAGE, SIZES
-from agent.sandbox.watch import BusyClock, Watched
+from agent.sandbox.watch import BusyClock, WallClock, Watched
 
 _TICK = 0.01
 _LAST_WORDS_CPU = 0.02
@@ -77,7 +77,7 @@ def _serve(control: socket.socket, bait: dict[str, Any], build: Callable[[], jai
         os._exit(0)
     os.close(procfs)
     theirs.close()
-    worker = _Worker(control, ours, walls, BusyClock(load))
+    worker = _Worker(control, ours, walls, WallClock() if walls.starts_processes else BusyClock(load))
     broken = worker.probe(bait)
     _send(
         control,
@@ -93,7 +93,7 @@ def _serve(control: socket.socket, bait: dict[str, Any], build: Callable[[], jai
 
 
 class _Worker:
-    def __init__(self, control: socket.socket, orders: socket.socket, walls: jail.Jail, clock: BusyClock) -> None:
+    def __init__(self, control: socket.socket, orders: socket.socket, walls: jail.Jail, clock: WallClock) -> None:
         self._control = control
         self._orders = orders
         self._jail = walls
