@@ -3,7 +3,7 @@
 It does nothing else, because every page it writes to between two forks is copied: 2 to 3 microseconds each. The worker
 (its parent) sends it orders and becomes the parent of what it forks. Standard library only.
 
-    worker -> template   one datagram per process: the order as JSON, with the descriptors 0 to 4 of the process
+    worker -> template   one datagram per process: the order, marshalled, with the descriptors 0 to 4 of the process
     template -> worker   once: sizes of the template (two uint64, bytes: address space, resident); then for each order
                          the number of the new process, or minus the errno of a failed fork (int32)
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import marshal
 import os
 import random
 import site
@@ -71,7 +72,7 @@ def run(orders: socket.socket, walls: Jail, procfs: int) -> None:
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
-            _become(json.loads(order), fds, walls, total * page)
+            _become(marshal.loads(order), fds, walls, total * page)
         for fd in fds:
             os.close(fd)
         orders.send(ANSWER.pack(pid))

@@ -16,6 +16,7 @@ Standard library only.
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import select
 import signal
@@ -137,7 +138,7 @@ class _Worker:
         identity = self._jail.identity
         uid = identity.judge if order["role"] == "judge" else identity.candidate
         scratch = self._jail.scratch(uid)
-        socket.send_fds(self._orders, [json.dumps({**order, "uid": uid, "scratch": scratch}).encode()], fds)
+        socket.send_fds(self._orders, [marshal.dumps({**order, "uid": uid, "scratch": scratch})], fds)
         answer = self._orders.recv(ANSWER.size)
         if not answer:
             raise BrokenPipeError("the template has ended")
