@@ -23,7 +23,7 @@ import sys
 import traceback
 from typing import Any
 
-from agent.sandbox import candidate, codec, judge, probe
+from agent.sandbox import candidate, judge, probe
 from agent.sandbox.jail import Allowance, Jail
 
 MAX_MESSAGE = 65536
@@ -33,7 +33,6 @@ FAILED = 120
 """Exit status of a process that could not be confined."""
 RESERVED = 5
 """Descriptors that a jailed process gets; the template's own ones are higher."""
-_READY = codec.pack({"ready": True})
 
 # fmt: off
 _PREIMPORTED = (
@@ -89,10 +88,8 @@ def _become(order: dict[str, Any], fds: list[int], walls: Jail, baseline_bytes: 
         os.closerange(RESERVED, 1 << 20)
         match order["role"]:
             case "candidate":
-                os.write(3, _READY)
                 status = candidate.run(3, 4)
             case "judge":
-                os.write(4, _READY)
                 status = judge.run(3, 4)
             case "probe":
                 os.write(3, json.dumps(probe.attempt(probe.Bait(**order["bait"]), walls)).encode())
