@@ -292,6 +292,7 @@ async def _execute(services: Services, problem: Problem, candidate: Candidate) -
             entry_point=problem.entry_point,
             prelude=needed(problem.prelude, candidate.code),
             limits=problem.limits,
+            owner=f"refine {id(services.run)}",
         )
 
 

@@ -35,5 +35,7 @@ class SandboxSettings(Frozen):
 
     workers: int = Field(default=0, ge=0)
     """Worker processes; 0 means one per core."""
+    queue: int = Field(default=256, ge=0)
+    """Programs that may wait for a worker before `POST /burnish/execute` answers 503."""
     tier: Literal["auto", "A", "B"] = "auto"
     """Isolation tier (docs/sandbox.md): `A` needs namespaces, `B` works without them; `auto` takes `A` where it can."""

@@ -52,6 +52,15 @@ def context_too_long(prompt: int, limit: int) -> ApiError:
 
 def not_ready(what: str, retry_after_s: float) -> ApiError:
     """503: the engine or the sandbox cannot serve now."""
+    return _later("engine_not_ready", what, retry_after_s)
+
+
+def overloaded(what: str, retry_after_s: float) -> ApiError:
+    """503: too much is waiting already."""
+    return _later("overloaded", what, retry_after_s)
+
+
+def _later(code: str, what: str, retry_after_s: float) -> ApiError:
     seconds = min(120, max(1, ceil(retry_after_s)))
     headers = {"retry-after": str(seconds), "retry-after-ms": str(seconds * 1000)}
-    return ApiError(503, "engine_not_ready", f"{what}; try again in {seconds}s", headers=headers)
+    return ApiError(503, code, f"{what}; try again in {seconds}s", headers=headers)

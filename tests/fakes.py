@@ -114,7 +114,9 @@ class ScriptedSandbox:
     delay_s: float = 0.0
     runs: list[str] = field(default_factory=list)
     preludes: list[str] = field(default_factory=list)
+    owners: list[str] = field(default_factory=list)
     cancelled: int = 0
+    waiting: int = 0
     isolation: Isolation = field(default_factory=lambda: Isolation(tier="none", features=(), missing=()))
 
     async def run(
@@ -126,11 +128,13 @@ class ScriptedSandbox:
         prelude: str = "",
         limits: Limits | None = None,
         run_id: str = "",
+        owner: str = "",
         flaky_check: bool = False,
     ) -> Verdict:
         """See Sandbox.run."""
         self.runs.append(code)
         self.preludes.append(prelude)
+        self.owners.append(owner)
         try:
             await asyncio.sleep(self.delay_s)
         except asyncio.CancelledError:

@@ -1,5 +1,8 @@
 """Makes a confined process another program: a compiler, an interpreter or a compiled program.
 
+    this process -> server   {"confined": true}, so that what ends without it is known to be a failure of ours;
+                             {"failed", "token"} where the command could not be started
+
 Standard library only: this module runs inside the jail.
 """
 
@@ -18,6 +21,7 @@ CHANNEL, FILES = 3, 4
 FAILED = 120
 """Exit status where the command could not be started."""
 _CHUNK = 1 << 20
+_CONFINED = codec.pack({"confined": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,7 @@ class Command:
 def run(command: Mapping[str, Any]) -> int:
     """Become the command (the fields of `Command`); returns only where it is another process's or could not be
     started: the exit status."""
+    os.write(CHANNEL, _CONFINED)
     try:
         for path, size in command["files"]:
             _cut(path, size)

@@ -31,6 +31,10 @@ class Sandbox(Protocol):
     def isolation(self) -> Isolation:
         """The tier in force."""
 
+    @property
+    def waiting(self) -> int:
+        """Runs that wait for a free worker."""
+
     async def run(
         self,
         code: str,

@@ -62,9 +62,17 @@ class Crew:
         made = [worker for worker, _ in workers]
         return cls(made, workers[0][1], tier, starts_processes=starts_processes, tools=tools)
 
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for a free worker."""
+        return self._turns.waiting
+
     async def take(self, owner: str) -> WorkerProcess | None:
-        """A free worker, waited for in turn with other owners; None once the crew is closed."""
-        return await self._turns.take(owner)
+        """A free worker, waited for in turn with other owners; None once the crew is closed. One that was lost while it
+        was free is replaced first."""
+        while (worker := await self._turns.take(owner)) is not None and worker.lost:
+            self._renew(worker)
+        return worker
 
     def give_back(self, worker: WorkerProcess, *, lost: bool) -> None:
         """End the use of a worker: it is free again when nothing of its last run is left, or replaced."""
@@ -74,6 +82,9 @@ class Crew:
         if not lost and worker.is_quiet and worker.runs < RUNS_PER_WORKER:
             self._turns.give(worker)
             return
+        self._renew(worker, lost=lost)
+
+    def _renew(self, worker: WorkerProcess, *, lost: bool = True) -> None:
         chore = asyncio.get_running_loop().create_task(self._restore(worker, lost=lost))
         self._chores.add(chore)
         chore.add_done_callback(self._chores.discard)

@@ -165,9 +165,10 @@ class Jail:
     packages: list[str]
     """Where the folders of installed packages stand inside."""
 
-    def __init__(self, identity: Identity, *, starts_processes: bool) -> None:
+    def __init__(self, identity: Identity, *, starts_processes: bool, runs_tools: bool) -> None:
         self.identity = identity
         self.starts_processes = starts_processes
+        self.runs_tools = runs_tools
 
     def fork(self) -> int:
         """Fork a process to be confined, as a child of this one's parent: its number, 0 in itself. Raises OSError."""
@@ -226,7 +227,7 @@ class NamespaceJail(Jail):
 
     def __init__(self, identity: Identity, materials: Materials) -> None:
         """Replace this process's file system by the read-only tree. Raises Impossible."""
-        super().__init__(identity, starts_processes=materials.starts_processes)
+        super().__init__(identity, starts_processes=materials.starts_processes, runs_tools=bool(materials.tools))
         self.packages = _build_tree([*materials.interpreter, *materials.tools], materials.packages)
         self._ruleset: landlock.Ruleset | None = None
         if landlock.available():
@@ -265,7 +266,7 @@ class LandlockJail(Jail):
 
     def __init__(self, identity: Identity, materials: Materials) -> None:
         """Raises Impossible."""
-        super().__init__(identity, starts_processes=False)
+        super().__init__(identity, starts_processes=False, runs_tools=False)
         if materials.starts_processes:
             raise Impossible("namespaces: programs that start processes are only run in tier A")
         hidden = [path for path in materials.interpreter if identity.mode == "root" and not _open_to_all(path)]

@@ -51,6 +51,11 @@ class WorkerPool:
     def isolation(self) -> Isolation:
         return self._crew.isolation
 
+    @property
+    def waiting(self) -> int:
+        starters = self._process_starters
+        return self._crew.waiting + (starters.waiting if starters else 0)
+
     async def __aenter__(self) -> WorkerPool:
         return self
 

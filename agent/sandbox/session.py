@@ -18,6 +18,7 @@ from agent.sandbox.output import Output
 from agent.sandbox.plan import Unit
 from agent.sandbox.process import MARK_SECONDS, Exit, Order, WorkerLost, WorkerProcess
 from agent.sandbox.statements import Span
+from agent.sandbox.template import FAILED
 from agent.sandbox.verdict import of_exit, of_fault, spans
 from memory.records import Fault, Limits, Outcome
 
@@ -114,14 +115,13 @@ class Session:
     async def load(self, *, names: bool) -> tuple[Outcome, Fault] | None:
         """Load the program for calls, with its names for a judge; what went wrong, or None. Raises WorkerLost."""
         compiling = True
-        ready = False
+        silent = True
         try:
             await self._send_program("call", names=names)
             while True:
                 message = await self._channel.receive()
-                if message.get("ready") is True:
-                    ready = True
-                elif message.get("stage") == "compiled":
+                silent = False
+                if message.get("stage") == "compiled":
                     compiling, self._statements = False, spans(message.get("statements"))
                 elif "names" in message:
                     self._refuse_late()
@@ -132,7 +132,7 @@ class Session:
                 else:
                     raise Closed("not a report of loading")
         except Closed:
-            return await self._death_in_load(ready=ready, compiling=compiling)
+            return await self._death_in_load(silent=silent, compiling=compiling)
 
     async def run_script(self) -> tuple[tuple[Outcome, Fault] | None, str]:
         """Run the program as a script to its end; what went wrong, or None, and what it printed. Raises WorkerLost."""
@@ -140,22 +140,19 @@ class Session:
             await self._send_program("main", names=False)
         ended = await self.ended()
         messages = self._channel.waiting()
-        ready = any(message.get("ready") is True for message in messages)
         compiled = next((message for message in messages if message.get("stage") == "compiled"), None)
         compiling, self._statements = compiled is None, spans((compiled or {}).get("statements"))
         fault = next((message["fault"] for message in messages if "fault" in message), None)
         printed = self._output.drain()[0].decode("utf-8", "backslashreplace")
-        if not ready:
-            raise WorkerLost("a process could not be confined")
         if ended.reason is None and not self._output.overflow:
             if fault is not None:
                 return of_fault(fault, compiling=compiling), printed
             if ended.status == 0:
                 return None, printed
-            if ended.status > 0:
+            if ended.status > 0 and messages:
                 message = f"the program ended with status {ended.status}"
                 return (Outcome.RUNTIME_ERROR, Fault(type="SystemExit", message=message)), printed
-        return await self._death_in_load(ready=True, compiling=compiling), printed
+        return await self._death_in_load(silent=not messages, compiling=compiling), printed
 
     async def evaluate(self, call: str) -> dict[str, Json]:
         """The program's reply to one call. Raises Closed if it gives none."""
@@ -219,11 +216,9 @@ class Session:
 
     async def report(self) -> dict[str, Json]:
         """Next report on the tests that were started. Raises Closed."""
-        while True:
-            message = await self._reports.receive()
-            self._refuse_late()
-            if message.get("ready") is not True:
-                return message
+        message = await self._reports.receive()
+        self._refuse_late()
+        return message
 
     def take(self) -> tuple[int, ...]:
         """Lines of the statements executed since the last call."""
@@ -252,6 +247,8 @@ class Session:
         if self._judge_exit is not None:
             self._worker.kill(self.id, "judge")
             judge = await self._judge_exit
+            if judge.status == FAILED:
+                raise WorkerLost("the judge could not be confined")
         too_long = judge is not None and judge.reason not in (None, "killed")
         if not too_long:
             await asyncio.wait([self._exit], timeout=_LINGER)
@@ -264,10 +261,11 @@ class Session:
             )
         return of_exit(ended, self._program.limits, overflow=self._output.overflow, line=self._last_line())
 
-    async def _death_in_load(self, *, ready: bool, compiling: bool) -> tuple[Outcome, Fault]:
-        if not ready:
-            ended = await self.ended()
-            raise WorkerLost(f"a process could not be confined: status {ended.status}")
+    async def _death_in_load(self, *, silent: bool, compiling: bool) -> tuple[Outcome, Fault]:
+        """What the end of a process means that has not loaded the program; if it was `silent`, it may not have got so
+        far as to be confined."""
+        if silent and (await self.ended()).status == FAILED:
+            raise WorkerLost("a process could not be confined")
         outcome, fault = await self.death()
         if compiling and outcome is Outcome.RUNTIME_ERROR:
             return Outcome.COMPILE_ERROR, Fault(type="MemoryError", message="the compiler gave up on this program")
@@ -275,7 +273,8 @@ class Session:
 
     async def end(self) -> None:
         """Kill what still runs and collect what was measured. Raises WorkerLost."""
-        self._worker.kill(self.id)
+        if self._judge_exit is not None:
+            self._worker.kill(self.id, "judge")
         await self.ended()
         self.take()
         if self._judge_exit is not None:

@@ -8,15 +8,13 @@ from __future__ import annotations
 import ast
 import re
 from bisect import bisect_right
+from collections.abc import Callable
+from typing import Any
 
 Span = tuple[int, int, int, int]
 """First line, first column, last line, last column; lines from 1, columns in characters from 0, end exclusive."""
 
 _BLOCKS = ("body", "orelse", "finalbody")
-_COMPOUND = (
-    ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.If, ast.For, ast.AsyncFor, ast.While, ast.With,
-    ast.AsyncWith, ast.Try, ast.TryStar, ast.Match,
-)  # fmt: skip
 _PLAIN_HEADER = re.compile(rb"(async\s+)?(def|class|try)\b\s*\w*(\s*\(\s*\))?")
 _CLOSING = re.compile(rb"[\s,)]*\)(?=\s*(:|->))")
 _NOTHING = re.compile(rb"[\s,)]*(#.*)?$")
@@ -71,16 +69,16 @@ class Statements:
 
     def _span(self, stmt: ast.stmt) -> Span:
         line, column = stmt.lineno, stmt.col_offset
-        if isinstance(stmt, _COMPOUND):
-            last, end = self._header_end(stmt)
+        header = _HEADERS.get(type(stmt))
+        if header is not None:
+            last, end = self._header_end(stmt, header(stmt))
         else:
             last, end = stmt.end_lineno or line, stmt.end_col_offset or column
         if self._ascii:
             return (line, column, last, end)
         return (line, self._characters(line, column), last, self._characters(last, end))
 
-    def _header_end(self, stmt: ast.stmt) -> tuple[int, int]:
-        parts = _header(stmt)
+    def _header_end(self, stmt: ast.stmt, parts: list[Any]) -> tuple[int, int]:
         if not parts:
             found = _PLAIN_HEADER.match(self._line(stmt.lineno), stmt.col_offset)
             return stmt.lineno, found.end() if found else stmt.col_offset
@@ -123,22 +121,30 @@ def _blocks(tree: ast.Module) -> list[tuple[ast.AST, list[ast.stmt]]]:
     return found
 
 
-def _header(stmt: ast.stmt) -> list[ast.expr | ast.arg]:
-    """Expressions of which one ends the header of a compound statement; none if it has only keywords and a name."""
-    if isinstance(stmt, ast.If | ast.While):
-        return [stmt.test]
-    if isinstance(stmt, ast.For | ast.AsyncFor):
-        return [stmt.iter]
-    if isinstance(stmt, ast.With | ast.AsyncWith):
-        return [stmt.items[-1].optional_vars or stmt.items[-1].context_expr]
-    if isinstance(stmt, ast.Match):
-        return [stmt.subject]
-    if isinstance(stmt, ast.ClassDef):
-        return [*stmt.bases, *(keyword.value for keyword in stmt.keywords)]
-    if isinstance(stmt, ast.FunctionDef | ast.AsyncFunctionDef):
-        if stmt.returns is not None:
-            return [stmt.returns]
-        given = stmt.args
-        parts = [*given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg]
-        return [part for part in (*parts, *given.defaults, *given.kw_defaults) if part is not None]
-    return []
+def _of_function(stmt: Any) -> list[Any]:
+    if stmt.returns is not None:
+        return [stmt.returns]
+    given = stmt.args
+    parts = [*given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg]
+    return [part for part in (*parts, *given.defaults, *given.kw_defaults) if part is not None]
+
+
+def _of_with(stmt: Any) -> list[Any]:
+    return [stmt.items[-1].optional_vars or stmt.items[-1].context_expr]
+
+
+_HEADERS: dict[type[ast.stmt], Callable[[Any], list[Any]]] = {
+    ast.If: lambda stmt: [stmt.test],
+    ast.While: lambda stmt: [stmt.test],
+    ast.For: lambda stmt: [stmt.iter],
+    ast.AsyncFor: lambda stmt: [stmt.iter],
+    ast.With: _of_with,
+    ast.AsyncWith: _of_with,
+    ast.Match: lambda stmt: [stmt.subject],
+    ast.ClassDef: lambda stmt: [*stmt.bases, *(keyword.value for keyword in stmt.keywords)],
+    ast.FunctionDef: _of_function,
+    ast.AsyncFunctionDef: _of_function,
+    ast.Try: lambda stmt: [],
+    ast.TryStar: lambda stmt: [],
+}
+"""Of every compound statement the expressions of which one ends its header; none if it has only keywords and a name."""

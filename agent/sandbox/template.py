@@ -3,7 +3,7 @@
 It does nothing else, because every page it writes to between two forks is copied: 2 to 3 microseconds each. The worker
 (its parent) sends it orders and becomes the parent of what it forks. Standard library only.
 
-    worker -> template   one datagram per process: the order as JSON, with the descriptors 0 to 4 of the process
+    worker -> template   one datagram per process: the order, marshalled, with the descriptors 0 to 4 of the process
     template -> worker   once: sizes of the template (two uint64, bytes: address space, resident); then for each order
                          the number of the new process, or minus the errno of a failed fork (int32)
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import marshal
 import os
 import random
 import site
@@ -22,7 +23,7 @@ import sys
 import traceback
 from typing import Any
 
-from agent.sandbox import candidate, codec, command, judge, probe
+from agent.sandbox import candidate, command, judge, probe
 from agent.sandbox.jail import Allowance, Jail
 
 MAX_MESSAGE = 65536
@@ -32,7 +33,6 @@ FAILED = 120
 """Exit status of a process that could not be confined."""
 RESERVED = 5
 """Descriptors that a jailed process gets; the template's own ones are higher."""
-_READY = codec.pack({"ready": True})
 
 # fmt: off
 _PREIMPORTED = (
@@ -71,7 +71,7 @@ def run(orders: socket.socket, walls: Jail, procfs: int) -> None:
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
-            _become(json.loads(order), fds, walls, total * page)
+            _become(marshal.loads(order), fds, walls, total * page)
         for fd in fds:
             os.close(fd)
         orders.send(ANSWER.pack(pid))
@@ -94,13 +94,10 @@ def _become(order: dict[str, Any], fds: list[int], walls: Jail, baseline_bytes: 
         os.closerange(RESERVED, 1 << 20)
         match order["role"]:
             case "candidate":
-                os.write(3, _READY)
                 status = candidate.run(3, 4)
             case "judge":
-                os.write(4, _READY)
                 status = judge.run(3, 4)
             case "command":
-                os.write(3, _READY)
                 status = command.run(wanted)
             case "probe":
                 os.write(3, json.dumps(probe.attempt(probe.Bait(**order["bait"]), walls)).encode())

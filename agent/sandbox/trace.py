@@ -29,6 +29,7 @@ MAX_STATEMENTS = 1 << 16
 LAST_WORDS = MAX_STATEMENTS
 """Where, behind the hits, the stack of a process that hangs is written."""
 
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _LOAD, _STORE = ast.Load(), ast.Store()
 
 
@@ -114,10 +115,10 @@ def _must_stay_first(owner: ast.AST, position: int, stmt: ast.stmt) -> bool:
         return True
     return (
         position == 0
-        and isinstance(owner, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and isinstance(stmt, ast.Expr)
         and isinstance(stmt.value, ast.Constant)
         and isinstance(stmt.value.value, str)
+        and isinstance(owner, _DOCUMENTED)
     )
 
 

@@ -18,6 +18,11 @@ class Turns(Generic[T]):
         self._lines: OrderedDict[str, deque[asyncio.Future[T | None]]] = OrderedDict()
         self._closed = False
 
+    @property
+    def waiting(self) -> int:
+        """Callers that wait."""
+        return sum(len(line) for line in self._lines.values())
+
     async def take(self, owner: str) -> T | None:
         """The next free thing; None once `close` was called. Of callers with the same `owner` the first comes first."""
         if self._closed:

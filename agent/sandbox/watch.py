@@ -52,11 +52,20 @@ class Watched:
         return "wall" if now - self.started > self.wall else None
 
 
-class BusyClock:
+class WallClock:
+    """Time as it passes."""
+
+    def now(self) -> float:
+        """Seconds; only differences mean something."""
+        return time.monotonic()
+
+
+class BusyClock(WallClock):
     """A wall clock that slows down while more processes want to run than there are cores.
 
     Where n processes share c cores, one second of it lasts n / c seconds, so that a program which computes all the
-    time reaches its CPU limit first, however busy the machine is.
+    time reaches its CPU limit first, however busy the machine is. Not for programs that start processes: those could
+    make the machine busy themselves.
     """
 
     def __init__(self, load: int) -> None:
@@ -67,7 +76,6 @@ class BusyClock:
         self._now = self._last
 
     def now(self) -> float:
-        """Seconds; only differences mean something."""
         last, self._last = self._last, time.monotonic()
         elapsed = self._last - last
         if elapsed >= _STEP:

@@ -16,6 +16,7 @@ Standard library only.
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import select
 import signal
@@ -26,7 +27,7 @@ from typing import Any
 
 from agent.sandbox import jail, kernel, template
 from agent.sandbox.template import ANSWER, MAX_MESSAGE, SIZES
-from agent.sandbox.watch import BusyClock, Watched
+from agent.sandbox.watch import BusyClock, WallClock, Watched
 
 _TICK = 0.01
 _LAST_WORDS_CPU = 0.02
@@ -77,7 +78,8 @@ def _serve(control: socket.socket, bait: dict[str, Any], build: Callable[[], jai
         os._exit(0)
     os.close(procfs)
     theirs.close()
-    worker = _Worker(control, ours, walls, BusyClock(load))
+    forks_freely = walls.starts_processes and not walls.runs_tools
+    worker = _Worker(control, ours, walls, WallClock() if forks_freely else BusyClock(load))
     broken = worker.probe(bait)
     _send(
         control,
@@ -93,7 +95,7 @@ def _serve(control: socket.socket, bait: dict[str, Any], build: Callable[[], jai
 
 
 class _Worker:
-    def __init__(self, control: socket.socket, orders: socket.socket, walls: jail.Jail, clock: BusyClock) -> None:
+    def __init__(self, control: socket.socket, orders: socket.socket, walls: jail.Jail, clock: WallClock) -> None:
         self._control = control
         self._orders = orders
         self._jail = walls
@@ -137,7 +139,7 @@ class _Worker:
         identity = self._jail.identity
         uid = identity.judge if order["role"] == "judge" else identity.candidate
         scratch = self._jail.scratch(uid)
-        socket.send_fds(self._orders, [json.dumps({**order, "uid": uid, "scratch": scratch}).encode()], fds)
+        socket.send_fds(self._orders, [marshal.dumps({**order, "uid": uid, "scratch": scratch})], fds)
         answer = self._orders.recv(ANSWER.size)
         if not answer:
             raise BrokenPipeError("the template has ended")

@@ -14,12 +14,15 @@ from memory.errors import StoreUnavailable
 from memory.trajectories import Feedback
 from memory.wire import to_plain
 from server.api.common import PartsOf, Tenant, json_body
-from server.errors import ApiError, not_ready
+from server.disconnect import unless_disconnected
+from server.errors import ApiError, not_ready, overloaded
 from server.schemas.completion import verdict_wire
 from server.schemas.execute import parse_execute
 from server.schemas.validation import parse
 
 router = APIRouter(prefix="/burnish")
+
+_BUSY_SECONDS = 2.0
 
 Result = TypeVar("Result")
 
@@ -38,7 +41,12 @@ class FeedbackRequest(BaseModel):
 async def execute(request: Request, parts: PartsOf, tenant: Tenant) -> dict[str, Any]:
     """One program and its tests → a verdict."""
     asked = parse_execute(await json_body(request, parts.settings.http.max_body_mb))
-    verdict = await asked.run(parts.need_sandbox())
+    sandbox = parts.need_sandbox()
+    if sandbox.waiting >= parts.settings.sandbox.queue:
+        raise overloaded(f"{sandbox.waiting} programs wait for the sandbox", _BUSY_SECONDS)
+    verdict = await unless_disconnected(request.receive, asked.run(sandbox, f"execute for {tenant}"))
+    if verdict is None:
+        return {}
     parts.metrics.sandbox_runs.labels(verdict.outcome).inc()
     return verdict_wire(verdict, details=asked.details)
 

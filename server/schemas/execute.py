@@ -45,8 +45,9 @@ class ExecuteRequest(BaseModel):
     details: bool = False
     """Answer with executed statements, the time and lines of each case, and the variables at the error."""
 
-    async def run(self, sandbox: Sandbox) -> Verdict:
-        """Execute it. Raises ApiError 400 if the tests have no known shape or do not compile."""
+    async def run(self, sandbox: Sandbox, owner: str = "") -> Verdict:
+        """Execute it, in turn with the runs of others than `owner`. Raises ApiError 400 if the tests have no known shape
+        or do not compile."""
         try:
             tests = self._beside() if self.in_process else read_tests(self.tests)
             return await sandbox.run(
@@ -55,6 +56,7 @@ class ExecuteRequest(BaseModel):
                 entry_point=self.entry_point or called_name(tests),
                 limits=Limits(**self.limits.model_dump()),
                 run_id=self.id,
+                owner=owner,
                 flaky_check=self.flaky_check,
             )
         except BadTests as error:

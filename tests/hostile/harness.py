@@ -214,7 +214,7 @@ class _Lane:
 
     def _workers(self) -> set[int]:
         """The processes of this lane's worker; between runs these are the worker itself."""
-        own = {worker.pid for worker in self._pool._workers}
+        own = {worker.pid for worker in self._pool._crew.workers}
         return own.union(*(processes_below(pid) for pid in own))
 
 

@@ -6,6 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
+import pytest
+
+from agent.sandbox.pool import WorkerPool
 from memory.errors import StoreUnavailable
 from memory.records import Trajectory
 from memory.trajectories import SqlTrajectoryStore
@@ -75,6 +79,29 @@ async def test_execute(server: Running) -> None:
         for body in ({}, {"code": 1}, {"code": "x", "tests": "assert f("}, {"code": "x", "limits": {"cpu": 1}}):
             bad = await http.post("/burnish/execute", json=body)
             assert bad.status_code == 400, bad.text
+
+
+async def test_execute_ends_when_its_client_leaves(server: Running) -> None:
+    body = {
+        "code": "def f():\n    while True: pass\n",
+        "tests": "assert f() == 1",
+        "limits": {"cpu_seconds": 60, "cpu_seconds_per_test": 60},
+    }
+    quick = {"code": "def f(): return 1", "tests": "assert f() == 1"}
+    async with server.http as http:
+        for _ in range(4):
+            with pytest.raises(httpx.ReadTimeout):
+                await http.post("/burnish/execute", json=body, timeout=0.5)
+        done = await http.post("/burnish/execute", json=quick, timeout=10)
+        assert done.json()["outcome"] == "passed"
+
+
+async def test_execute_refuses_when_too_much_waits(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WorkerPool, "waiting", property(lambda pool: 10**6))
+    async with server.http as http:
+        refused = await http.post("/burnish/execute", json={"code": "x = 1"})
+    assert refused.status_code == 503 and refused.json()["error"]["code"] == "overloaded"
+    assert int(refused.headers["retry-after"]) >= 1
 
 
 async def test_trajectories_and_feedback(server: Running) -> None:

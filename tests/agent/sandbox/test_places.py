@@ -94,7 +94,8 @@ def f(n):
 '''
     verdict = await pool.run(code, [AssertTest(source="assert f(1) == 5")])
     assert verdict.outcome is Outcome.PASSED
-    assert verdict.executed_lines == (3, 5, 7, 9, 11, 15, 16, 20, 23, 24, 25, 27) or trace.MONITORING
+    documented = {1, 2, 6, 10} if trace.MONITORING else set()
+    assert set(verdict.executed_lines) - documented == {3, 5, 7, 9, 11, 15, 16, 20, 23, 24, 25, 27}
     assert not {12, 18, 21} & set(verdict.executed_lines)
 
 

@@ -132,6 +132,16 @@ async def test_killed_worker_is_replaced_and_the_run_repeated() -> None:
         assert {fresh.pid for fresh in own._crew.workers} != {worker.pid}
 
 
+async def test_workers_killed_while_free_cost_no_run() -> None:
+    async with await WorkerPool.start(SandboxSettings(workers=2)) as own:
+        killed = {worker.pid for worker in own._crew.workers}
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.3)
+        assert (await own.run("def f(x): return x", ONE)).outcome is Outcome.PASSED
+        assert not killed & {worker.pid for worker in own._crew.workers}
+
+
 async def test_second_loss_is_a_sandbox_error() -> None:
     async with await WorkerPool.start(SandboxSettings(workers=1)) as own:
         task = asyncio.create_task(own.run("import time\ndef f(x): time.sleep(30)", ONE, run_id="a"))

@@ -104,6 +104,7 @@ class TrustingSandbox:
     """Runs check-style tests in this process: for programs written in this file only."""
 
     isolation = Isolation(tier="none", features=(), missing=())
+    waiting = 0
 
     def __init__(self) -> None:
         self.closed = False
@@ -117,6 +118,7 @@ class TrustingSandbox:
         prelude: str = "",
         limits: Limits | None = None,
         run_id: str = "",
+        owner: str = "",
         flaky_check: bool = False,
     ) -> Verdict:
         if "sandbox please fail" in code:
