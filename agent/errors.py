@@ -5,7 +5,8 @@ AgentError
 │   ├── EngineUnavailable  refused, timed out, cut off or 5xx: worth a retry
 │   └── EngineRefused      4xx: the request itself is wrong; `.status` and `.body` tell
 ├── IsolationUnavailable   this machine cannot isolate programs; `.missing` says what to install
-└── BadTests               tests that cannot be run: syntax errors, unknown shapes
+├── BadTests               tests that cannot be run: syntax errors, unknown shapes
+└── UnknownLanguage        programs in this language are never run
 """
 
 from __future__ import annotations
@@ -42,3 +43,7 @@ class IsolationUnavailable(AgentError):
 
 class BadTests(AgentError):
     """A test cannot be run in any sandbox."""
+
+
+class UnknownLanguage(AgentError):
+    """Programs in this language are never run."""

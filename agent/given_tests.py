@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import json
 import re
 from collections.abc import Mapping, Sequence
 
@@ -15,11 +16,19 @@ from agent.errors import BadTests
 from memory.records import AssertTest, CallTest, CodeTest, StdioTest, Test
 
 
-def read_tests(given: str | Sequence[Mapping[str, object]]) -> tuple[Test, ...]:
-    """Records for the tests given. Raises BadTests, naming the place, if they have none of the three shapes."""
+def read_tests(given: str | Sequence[Mapping[str, object]], *, python: bool = True) -> tuple[Test, ...]:
+    """Records for the tests given, of a program in Python or, without `python`, in another language, where test source
+    cannot be run. Raises BadTests, naming the place, if they have none of the three shapes."""
     if isinstance(given, str):
-        return _from_source(given) if given.strip() else ()
-    return tuple(_from_object(index, item) for index, item in enumerate(given))
+        if not given.strip():
+            return ()
+        if not python:
+            raise BadTests(
+                "assert lines and test files are for Python; for other languages send a list of "
+                '{"stdin", "stdout"} or {"call", "expected"} objects'
+            )
+        return _from_source(given)
+    return tuple(_from_object(index, item, python=python) for index, item in enumerate(given))
 
 
 def called_name(tests: Sequence[Test]) -> str | None:
@@ -76,7 +85,7 @@ def _from_source(source: str) -> tuple[Test, ...]:
     return tuple(tests)
 
 
-def _from_object(index: int, item: Mapping[str, object]) -> Test:
+def _from_object(index: int, item: Mapping[str, object], *, python: bool) -> Test:
     keys = set(item)
     if keys == {"stdin", "stdout"}:
         stdin, stdout = item["stdin"], item["stdout"]
@@ -86,7 +95,9 @@ def _from_object(index: int, item: Mapping[str, object]) -> Test:
     if keys == {"call", "expected"}:
         call = item["call"]
         if not isinstance(call, str):
-            raise BadTests(f'tests[{index}]: call must be a Python expression as a string, e.g. "add(1, 2)"')
+            raise BadTests(f'tests[{index}]: call must be an expression as a string, e.g. "add(1, 2)"')
+        if not python:
+            return CallTest(call=call, expected=json.dumps(item["expected"]), from_json=True)
         try:
             ast.parse(call, mode="eval")
         except (SyntaxError, ValueError) as error:

@@ -39,3 +39,7 @@ class SandboxSettings(Frozen):
     """Programs that may wait for a worker before `POST /burnish/execute` answers 503."""
     tier: Literal["auto", "A", "B"] = "auto"
     """Isolation tier (docs/sandbox.md): `A` needs namespaces, `B` works without them; `auto` takes `A` where it can."""
+    node: str = "node"
+    """Node.js, for programs in JavaScript and TypeScript: a name on the PATH, or a path."""
+    cxx: str = "g++"
+    """g++, for programs in C++: a name on the PATH, or a path."""

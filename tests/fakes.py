@@ -130,6 +130,7 @@ class ScriptedSandbox:
         run_id: str = "",
         owner: str = "",
         flaky_check: bool = False,
+        language: str = "python",
     ) -> Verdict:
         """See Sandbox.run."""
         self.runs.append(code)

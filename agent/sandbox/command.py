@@ -28,8 +28,9 @@ _CONFINED = codec.pack({"confined": True})
 class Command:
     """What is executed, with descriptor 4 as what it is made of."""
 
+    executable: str
+    """Its path; empty for descriptor 4 itself."""
     argv: Sequence[str]
-    """The first is the path of the executable; an empty one stands for descriptor 4 itself."""
     environment: Mapping[str, str]
     files: Sequence[tuple[str, int]] = ()
     """Path and size of the files to be made of the contents of descriptor 4, in their order there."""
@@ -83,8 +84,7 @@ def _become(command: Mapping[str, Any]) -> None:
         signal.signal(number, signal.SIG_DFL)
     os.set_inheritable(CHANNEL, command["talks"])
     os.set_inheritable(FILES, False)
-    argv = command["argv"]
-    os.execve(argv[0] or FILES, argv, command["environment"])
+    os.execve(command["executable"] or FILES, command["argv"], command["environment"])
 
 
 def _collect(path: str) -> None:

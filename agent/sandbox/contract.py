@@ -46,6 +46,7 @@ class Sandbox(Protocol):
         run_id: str = "",
         owner: str = "",
         flaky_check: bool = False,
+        language: str = "python",
     ) -> Verdict:
         """Run `tests` against `code`; one `CaseResult` per test, several for a `CodeTest` that holds several.
 
@@ -55,8 +56,10 @@ class Sandbox(Protocol):
         processes at once.
         With `flaky_check` everything runs twice with different random numbers (the hash seed stays), and the verdict is
         the worse of both, marked `flaky` if they disagree.
-        Raises IsolationUnavailable if the required isolation tier is not available; BadTests if a test cannot be run
-        in any sandbox (for example test source that does not compile).
+        `language` is one of `native.language.Language` or an alias; programs in others than Python take call and stdio
+        tests, have no executed lines, and end with `sandbox_error` where their toolchain is missing.
+        Raises UnknownLanguage; IsolationUnavailable if the required isolation tier is not available; BadTests if a
+        test cannot be run in any sandbox (for example test source that does not compile).
         """
 
     async def aclose(self) -> None:

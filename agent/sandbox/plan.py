@@ -91,7 +91,7 @@ def make(tests: Sequence[Test], *, entry_point: str | None, prelude: str) -> Pla
                 tree = _parse(test.source, "a test")
                 literal = _literal_assert(index, tree, foreign)
                 if literal is None:
-                    units.append(Unit(index, _short(test.source), "assert", test.source, (_short(test.source),)))
+                    units.append(Unit(index, shortened(test.source), "assert", test.source, (shortened(test.source),)))
                 else:
                     literals.append(literal)
             case CallTest():
@@ -143,15 +143,21 @@ def _call(index: int, test: CallTest, foreign: frozenset[str]) -> Literal | Unit
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         expected = _constant(_parse(test.expected.strip(), "an expectation", mode="eval").body)
         if expected is _NOT_LITERAL:
-            raise BadTests(f"the expectation {_short(test.expected)} is not a literal") from None
+            raise BadTests(f"the expectation {shortened(test.expected)} is not a literal") from None
 
     def check(actual: object) -> bool:
         return compare.same_value(actual, expected, from_json=test.from_json)
 
     if isinstance(expression, ast.expr) and _is_plain_call(expression, foreign):
-        return Literal(index, _short(test.call), test.call, check, _short(test.expected, 500), assertion=False)
+        return Literal(index, shortened(test.call), test.call, check, shortened(test.expected, 500), assertion=False)
     return Unit(
-        index, _short(test.call), "value", test.call.strip(), (_short(test.call),), check, _short(test.expected, 500)
+        index,
+        shortened(test.call),
+        "value",
+        test.call.strip(),
+        (shortened(test.call),),
+        check,
+        shortened(test.expected, 500),
     )
 
 
@@ -209,7 +215,7 @@ def _literal_assert(index: int, tree: ast.Module, foreign: frozenset[str]) -> Li
     if found is None:
         return None
     call, check, expected = found
-    return Literal(index, _short(ast.unparse(tree.body[0])), ast.unparse(call), check, expected, assertion=True)
+    return Literal(index, shortened(ast.unparse(tree.body[0])), ast.unparse(call), check, expected, assertion=True)
 
 
 def _claim(test: ast.expr, foreign: frozenset[str]) -> tuple[ast.expr, Check, str | None] | None:
@@ -233,7 +239,7 @@ def _comparison(
     expected = _constant(right)
     if not _is_plain_call(left, foreign) or expected is _NOT_LITERAL:
         return None
-    text = _short(ast.unparse(right), 500)
+    text = shortened(ast.unparse(right), 500)
     singleton = expected is None or isinstance(expected, bool)
     if isinstance(operator, ast.Eq):
         return left, lambda actual: bool(actual == expected), text
@@ -310,6 +316,7 @@ def _truthy(actual: object) -> bool:
     return bool(actual)
 
 
-def _short(text: str, length: int = _NAME_LENGTH) -> str:
+def shortened(text: str, length: int = _NAME_LENGTH) -> str:
+    """`text` on one line of at most `length` characters."""
     joined = " ".join(line.strip() for line in text.splitlines())
     return joined if len(joined) <= length else joined[: length - 3] + "..."

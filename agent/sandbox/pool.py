@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from agent.errors import IsolationUnavailable
@@ -13,21 +13,32 @@ from agent.sandbox import plan as plans
 from agent.sandbox.contract import Isolation
 from agent.sandbox.crew import Crew
 from agent.sandbox.execution import Run
-from agent.sandbox.process import WorkerLost
+from agent.sandbox.native import language as languages
+from agent.sandbox.native import plan as native_plans
+from agent.sandbox.native.language import Language
+from agent.sandbox.native.run import NativeRun
+from agent.sandbox.native.runtime import Source
+from agent.sandbox.native.runtimes import Runtimes
+from agent.sandbox.native.toolchain import NoToolchain
+from agent.sandbox.process import WorkerLost, WorkerProcess
 from agent.sandbox.session import Program
 from agent.settings import SandboxSettings
 from memory.records import CaseResult, Fault, Limits, Outcome, Test, Verdict
 
 _ATTEMPTS = 2
 _TIERS = {"auto": ("A", "B"), "A": ("A",), "B": ("B",)}
+_Execute = Callable[[WorkerProcess], Awaitable[Verdict]]
+_Prepare = Callable[[], Awaitable[tuple[Crew, _Execute]]]
+"""The workers for a program, and what one of them is to do with it."""
 
 
 class WorkerPool:
     """Implements `contract.Sandbox`. Made by `start`, ended by `aclose`; belongs to one event loop."""
 
-    def __init__(self, crew: Crew, tier: str) -> None:
+    def __init__(self, crew: Crew, tier: str, runtimes: Runtimes) -> None:
         self._crew = crew
         self._tier = tier
+        self._runtimes = runtimes
         self._process_starters: Crew | None = None
         self._starting = asyncio.Lock()
         self._closed = False
@@ -44,7 +55,7 @@ class WorkerPool:
                 missing += error.missing
             else:
                 crew.isolation = replace(crew.isolation, missing=tuple(missing))
-                return cls(crew, tier)
+                return cls(crew, tier, Runtimes(settings, tier))
         raise IsolationUnavailable(tuple(missing))
 
     @property
@@ -54,7 +65,7 @@ class WorkerPool:
     @property
     def waiting(self) -> int:
         starters = self._process_starters
-        return self._crew.waiting + (starters.waiting if starters else 0)
+        return self._crew.waiting + (starters.waiting if starters else 0) + self._runtimes.waiting
 
     async def __aenter__(self) -> WorkerPool:
         return self
@@ -73,32 +84,55 @@ class WorkerPool:
         run_id: str = "",
         owner: str = "",
         flaky_check: bool = False,
+        language: str = "python",
     ) -> Verdict:
         """See `contract.Sandbox.run`."""
-        plan = plans.make(tests, entry_point=entry_point, prelude=prelude)
-        program = Program(code, prelude, entry_point, limits or Limits())
+        spoken = languages.named(language)
+        allowed = limits or Limits()
+        if spoken is Language.PYTHON:
+            plan = plans.make(tests, entry_point=entry_point, prelude=prelude)
+            program = Program(code, prelude, entry_point, allowed)
+            runs = [self._python(seeded, plan, run_id) for seeded in (program, replace(program, seed=1))]
+        else:
+            wanted = native_plans.make(tests, spoken)
+            source = Source(code, prelude, allowed)
+            runs = [self._native(seeded, spoken, wanted, run_id) for seeded in (source, replace(source, seed=1))]
         if len(code) > plans.MAX_SOURCE:
             return _too_long(run_id, tests)
-        first = await self._run(program, plan, run_id, owner)
+        first = await self._run(runs[0], run_id, owner)
         if not flaky_check:
             return first
-        return agreement.of_both(first, await self._run(replace(program, seed=1), plan, run_id, owner))
+        return agreement.of_both(first, await self._run(runs[1], run_id, owner))
 
-    async def _run(self, program: Program, plan: plans.Plan, run_id: str, owner: str) -> Verdict:
+    def _python(self, program: Program, plan: plans.Plan, run_id: str) -> _Prepare:
+        async def prepare() -> tuple[Crew, _Execute]:
+            crew = await self._crew_that_starts_processes() if program.limits.processes else self._crew
+            return crew, lambda worker: Run(worker, program, plan, run_id).execute()
+
+        return prepare
+
+    def _native(self, source: Source, spoken: Language, plan: native_plans.Plan, run_id: str) -> _Prepare:
+        async def prepare() -> tuple[Crew, _Execute]:
+            runtime, crew = await self._runtimes.of(spoken)
+            return crew, lambda worker: NativeRun(worker, runtime, source, plan, run_id).execute()
+
+        return prepare
+
+    async def _run(self, prepare: _Prepare, run_id: str, owner: str) -> Verdict:
         message = "the sandbox is closed"
         for _ in range(_ATTEMPTS):
             if self._closed:
                 break
             try:
-                crew = await self._crew_that_starts_processes() if program.limits.processes else self._crew
-            except IsolationUnavailable as error:
+                crew, execute = await prepare()
+            except (IsolationUnavailable, NoToolchain) as error:
                 return verdict.sandbox_error(run_id, str(error))
             worker = await crew.take(owner)
             if worker is None:
                 break
             lost = False
             try:
-                return await Run(worker, program, plan, run_id).execute()
+                return await execute(worker)
             except WorkerLost as error:
                 message, lost = str(error), True
             finally:
@@ -112,6 +146,7 @@ class WorkerPool:
         async with self._starting:
             if self._process_starters is not None:
                 await self._process_starters.aclose()
+        await self._runtimes.aclose()
 
     async def _crew_that_starts_processes(self) -> Crew:
         """Few programs need it, so its one worker is made for the first. Raises IsolationUnavailable."""

@@ -12,6 +12,8 @@ from pathlib import Path
 import typer
 
 from agent.errors import EngineUnavailable, IsolationUnavailable
+from agent.sandbox.native import toolchain
+from agent.sandbox.native.language import Language
 from agent.sandbox.pool import WorkerPool
 from agent.sandbox.selfcheck import selfcheck
 from memory.errors import StoreUnavailable
@@ -51,6 +53,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         _processor(),
         await _engine(settings),
         await _sandbox(settings),
+        _languages(settings),
         await _store(settings),
     ]
 
@@ -103,6 +106,19 @@ async def _sandbox(settings: Settings) -> Finding:
     if failed:
         return Finding("sandbox", False, "; ".join(f"{check.name}: {check.detail}" for check in failed))
     return Finding("sandbox", True, f"tier {pool.isolation.tier}; {len(checks)} self-checks pass")
+
+
+def _languages(settings: Settings) -> Finding:
+    """What programs can be written in; only Python is needed."""
+    told = [f"python {sys.version.split()[0]}"]
+    for language in Language:
+        if language is not Language.PYTHON:
+            try:
+                found = toolchain.find(language, settings.sandbox)
+                told.append(f"{language} ({found.name} {found.version})")
+            except toolchain.NoToolchain as error:
+                told.append(f"no {language}: {error}")
+    return Finding("languages", True, "; ".join(told))
 
 
 async def _store(settings: Settings) -> Finding:

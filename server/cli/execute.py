@@ -29,7 +29,7 @@ _EX_CONFIG = 78
 def execute(
     workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0 is one per core.")] = 0,
 ) -> None:
-    """Read JSON lines {"id", "code", "tests", "entry_point"?, "limits"?} and print one verdict a line."""
+    """Read JSON lines {"id", "code", "tests", "language"?, "entry_point"?, "limits"?} and print one verdict a line."""
     asyncio.run(_run(load_settings({"sandbox": {"workers": workers}} if workers else {}).sandbox))
 
 

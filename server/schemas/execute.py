@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.errors import BadTests
+from agent.errors import BadTests, UnknownLanguage
 from agent.given_tests import called_name, read_tests
 from agent.sandbox.contract import Sandbox
+from agent.sandbox.native.language import Language, named
 from memory.records import CodeTest, Limits, Test, Verdict
 from server.errors import bad_request
 from server.schemas.validation import parse
@@ -35,6 +36,8 @@ class ExecuteRequest(BaseModel):
 
     id: str = ""
     code: str
+    language: str = "python"
+    """`python`, `javascript`, `typescript` or `cpp`, or an alias; tests in others than Python are lists of objects."""
     tests: str | list[dict[str, Any]] = []
     entry_point: str | None = None
     limits: LimitsRequest = LimitsRequest()
@@ -47,9 +50,10 @@ class ExecuteRequest(BaseModel):
 
     async def run(self, sandbox: Sandbox, owner: str = "") -> Verdict:
         """Execute it, in turn with the runs of others than `owner`. Raises ApiError 400 if the tests have no known shape
-        or do not compile."""
+        or do not compile, or the language is not known."""
         try:
-            tests = self._beside() if self.in_process else read_tests(self.tests)
+            python = named(self.language) is Language.PYTHON
+            tests = self._beside() if self.in_process else read_tests(self.tests, python=python)
             return await sandbox.run(
                 self.code,
                 tests,
@@ -58,7 +62,10 @@ class ExecuteRequest(BaseModel):
                 run_id=self.id,
                 owner=owner,
                 flaky_check=self.flaky_check,
+                language=self.language,
             )
+        except UnknownLanguage as error:
+            raise bad_request(str(error), param="language") from error
         except BadTests as error:
             raise bad_request(str(error), param="tests") from error
 

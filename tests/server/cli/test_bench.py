@@ -120,6 +120,7 @@ class TrustingSandbox:
         run_id: str = "",
         owner: str = "",
         flaky_check: bool = False,
+        language: str = "python",
     ) -> Verdict:
         if "sandbox please fail" in code:
             return self._verdict(Outcome.SANDBOX_ERROR, "no worker")
