@@ -21,8 +21,8 @@ _HARNESS = Path(__file__).with_name("harness.cjs").read_bytes()
 _PRELOAD = Path(__file__).with_name("preload.cjs").read_bytes()
 _PRELOAD_PATH = f"{HOME}/preload.cjs"
 _ENVIRONMENT = {**ENVIRONMENT, "NO_COLOR": "1", "UV_THREADPOOL_SIZE": "2", "UV_USE_IO_URING": "0"}
-_ROOM_MB = 128
-"""What node itself writes to, besides the heap whose size is the program's limit."""
+_ROOM_MB = 96
+"""What node itself writes to later, besides the heap whose size is the program's limit: young objects, stacks."""
 _MODULE = re.compile(
     r"""^(?:import\s*(?:[\w*{$'"]|\w+\s*,)|export\s+(?:default|const|let|var|function|async|class)\b|export\s*[{*]"""
     r"""|(?:(?:const|let|var)\s[^=\n]*=\s*)?await\b|for\s+await\b)""",
@@ -96,7 +96,7 @@ class JavaScript:
         return Artifact(
             command=command,
             image=Image.of(_PRELOAD, contents),
-            memory_mb=source.limits.memory_mb + _ROOM_MB,
+            memory_mb=source.limits.memory_mb + self._toolchain.data_mb + _ROOM_MB,
             greeting=greeting,
             orders=orders,
         )

@@ -62,7 +62,7 @@ class Refused(Exception):
 
 
 class Runtime(Protocol):
-    """How programs of one language are made and what they say when they fail."""
+    """How a program of one language is made and what it says when it fails; one for each run."""
 
     async def script(self, worker: WorkerProcess, source: Source) -> Artifact:
         """The program as such. Raises Refused, WorkerLost."""

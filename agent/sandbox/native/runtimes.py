@@ -30,7 +30,7 @@ class Runtimes:
     def __init__(self, settings: SandboxSettings, tier: str) -> None:
         self._settings = settings
         self._tier = tier
-        self._crews: dict[str, Crew] = {}
+        self._crews: dict[tuple[str, ...], Crew] = {}
         self._found: dict[Language, Toolchain] = {}
         self._starting = asyncio.Lock()
 
@@ -40,7 +40,7 @@ class Runtimes:
         return sum(crew.waiting for crew in self._crews.values())
 
     async def of(self, language: Language) -> tuple[Runtime, Crew]:
-        """The runtime of `language`, which must not be Python, and its workers. Raises NoToolchain,
+        """A runtime for one run in `language`, which must not be Python, and its workers. Raises NoToolchain,
         IsolationUnavailable."""
         if self._tier != "A":
             raise IsolationUnavailable((f"programs in {language} are only run in isolation tier A, not in tier B",))
@@ -48,11 +48,11 @@ class Runtimes:
             if language not in self._found:
                 self._found[language] = await asyncio.to_thread(toolchain.find, language, self._settings)
             found = self._found[language]
-            if found.executable not in self._crews:
+            if found.tools not in self._crews:
                 count = self._settings.workers or os.cpu_count() or 1
                 crew = await Crew.start(count, self._tier, starts_processes=True, tools=found.tools)
-                self._crews[found.executable] = crew
-        return _RUNTIMES[language](found), self._crews[found.executable]
+                self._crews[found.tools] = crew
+        return _RUNTIMES[language](found), self._crews[found.tools]
 
     async def aclose(self) -> None:
         """End the workers."""

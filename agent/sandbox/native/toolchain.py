@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.sandbox.native.language import Language
@@ -19,6 +20,10 @@ _CXX_20 = 10
 _GXX_READS = ("/usr/include", "/usr/local/include", "/usr/libexec/gcc")
 _NODE_READS = ("/usr/share/nodejs",)
 """Debian's own node reads parts of its library from there."""
+_ABOUT_NODE = (
+    "JSON.stringify([process.execPath, process.versions.node, "
+    r"/VmData:\s*(\d+)/.exec(require('fs').readFileSync('/proc/self/status'))[1]])"
+)
 _PRIVATE = "/tmp"
 
 
@@ -38,6 +43,12 @@ class Toolchain:
     """Files and folders that must be seen to use it."""
     standard: str = ""
     """Of C++, as `-std=` wants it."""
+    stripper: str = ""
+    """Takes types away from TypeScript, where node cannot itself: path of the compiler's library, or of esbuild."""
+    stripper_runs: bool = False
+    """It is an executable."""
+    data_mb: int = 0
+    """Memory that counts as written to before any program runs: newer versions of V8 count their space for code."""
 
 
 def find(language: Language, settings: SandboxSettings) -> Toolchain:
@@ -45,21 +56,43 @@ def find(language: Language, settings: SandboxSettings) -> Toolchain:
     if language is Language.CPP:
         return _gxx(settings.cxx)
     found = _node(settings.node)
-    if language is Language.TYPESCRIPT and _numbers(found.version) < _STRIPS_TYPES:
+    if language is Language.JAVASCRIPT or _numbers(found.version) >= _STRIPS_TYPES:
+        return found
+    stripper = _stripper()
+    if stripper is None:
         raise NoToolchain(
-            f"node {found.version} cannot read TypeScript: install Node.js 22.13 or later, or set BURNISH_SANDBOX__NODE"
+            f"node {found.version} cannot read TypeScript: install Node.js 22.13 or later (or set "
+            "BURNISH_SANDBOX__NODE to one), or put esbuild or tsc on the PATH"
         )
-    return found
+    runs = stripper.suffix != ".js"
+    return replace(found, stripper=str(stripper), stripper_runs=runs, tools=_seen(*found.tools, str(stripper)))
+
+
+def _stripper() -> Path | None:
+    esbuild, tsc = shutil.which("esbuild"), shutil.which("tsc")
+    if esbuild is not None and Path(esbuild).read_bytes()[:4] == b"\x7fELF":
+        return Path(esbuild).resolve()
+    library = Path(tsc).resolve().parents[1] / "lib" / "typescript.js" if tsc is not None else None
+    return library if library is not None and library.exists() else None
 
 
 def _node(name: str) -> Toolchain:
     advice = "install Node.js 18 or later, or set BURNISH_SANDBOX__NODE"
-    asked = [_located(name, "node", advice), "-p", "process.execPath + '\\n' + process.versions.node"]
-    executable, _, version = _said(asked, "node", advice).partition("\n")
+    told = _said([_located(name, "node", advice), "-p", _ABOUT_NODE], "node", advice)
+    try:
+        executable, version, data = json.loads(told)
+    except ValueError:
+        raise NoToolchain(f"{name!r} on this machine is not node: {advice}") from None
     if _numbers(version) < _OLDEST_NODE:
         raise NoToolchain(f"node {version} at {executable} is too old: {advice}")
     reads = [path for path in _NODE_READS if Path(path).exists()]
-    return Toolchain(name="node", executable=executable, version=version, tools=_seen(executable, *reads))
+    return Toolchain(
+        name="node",
+        executable=executable,
+        version=version,
+        tools=_seen(executable, *reads),
+        data_mb=int(data) // 1024,
+    )
 
 
 def _gxx(name: str) -> Toolchain:
