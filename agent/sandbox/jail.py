@@ -26,6 +26,8 @@ _MOUNT_POINT = "/tmp"
 _SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _INNER_ID = 61001
+_CHANGE_USER = 1 << 0 | 1 << 6 | 1 << 7
+"""CAP_CHOWN, CAP_SETGID and CAP_SETUID."""
 _LARGE_RANGE = 1 << 31
 _TMP_MEGABYTES = 32
 _TMP_FILES = 2000
@@ -137,7 +139,10 @@ def _check_machine() -> None:
 
 
 def _root_identity() -> Identity:
-    """Two uids that nobody else on this machine uses while this process lives."""
+    """Two uids that nobody else on this machine uses while this process lives. Raises Impossible."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    if int(status["CapEff"], 16) & _CHANGE_USER != _CHANGE_USER:
+        raise Impossible("capabilities: root needs CAP_SETUID, CAP_SETGID and CAP_CHOWN; or run as an ordinary user")
     ranges = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
     largest = max((int(first) + int(count) - 1 for first, _, count in ranges), default=0)
     base = _LARGE_RANGE // 2 if largest >= _LARGE_RANGE else max(largest - 20_000, 1000)
