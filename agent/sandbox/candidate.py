@@ -23,7 +23,7 @@ from typing import Any
 
 from agent.sandbox import codec, fault, inside, trace
 from agent.sandbox.codec import Json
-from agent.sandbox.exports import Exports
+from agent.sandbox.exports import Exports, base_value
 from agent.sandbox.operations import OPERATIONS
 from agent.sandbox.rpc import Gone, Peer, Remote
 from agent.sandbox.statements import Statements
@@ -32,8 +32,11 @@ PRELUDE = "<prelude>"
 MODULE = "solution"
 
 _COPIED_BACK = (list, dict, set, bytearray)
+_MAX_ARGUMENTS = 64 * 1024
 _REHEARSALS = 10
 """Code is adapted while it first runs; what that wrote before the fork no program's process writes again."""
+_reserve = mmap.mmap(-1, 4 << 20)
+"""Address space given back once memory has run out, so that it can be told; until then no function can be called."""
 _harness: list[types.ModuleType] = []
 """Burnish's own modules, kept alive here because the program must not find them where modules are found."""
 
@@ -85,6 +88,8 @@ class _Program:
         try:
             self._execute(order)
         except BaseException as error:
+            if isinstance(error, MemoryError):
+                _reserve.close()
             self._report(error)
             return
         self._flush()
@@ -102,6 +107,8 @@ class _Program:
                 self._report(error)
         except BaseException as error:
             status = 1
+            if isinstance(error, MemoryError):
+                _reserve.close()
             self._report(error)
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
@@ -109,7 +116,7 @@ class _Program:
         return status
 
     def _prepare(self, order: dict[str, Json], name: str) -> None:
-        self._source = order["code"]
+        self._source = order["code"].removeprefix("\ufeff")
         self._module.__name__ = name
         self._module.__dict__["__builtins__"] = __builtins__
         sys.modules["__main__"] = types.ModuleType("__main__")
@@ -204,14 +211,11 @@ class _Program:
         except Gone:
             raise
         except BaseException as error:
+            if isinstance(error, MemoryError):
+                _reserve.close()
             if isinstance(error, codec.Unserialisable):
                 return {"err": {"type": "Unserialisable", "message": str(error)}}
-            described = self._describe(error)
-            try:
-                described["args"] = codec.encode(error.args)
-            except (codec.Unserialisable, RecursionError):
-                described["args"] = None
-            return {"err": described}
+            return {"err": {**self._describe(error), "args": _arguments(error)}}
         finally:
             self._flush()
 
@@ -248,12 +252,22 @@ class _Program:
 
 
 def _opaque(value: object) -> list[Json]:
-    """What is told of a value that is not plain data: its class, a short text and its truth."""
+    """What is told of a value that is not plain data: its class, a short text and its truth; of an enum member that is
+    also a number or a text its plain value."""
     try:
         text, truth = repr(value)[:300], bool(value)
     except Exception:
         text, truth = "", True
-    return ["h", "x", type(value).__name__[:200], text, truth]
+    return ["h", "x", type(value).__name__[:200], text, truth, base_value(value)]
+
+
+def _arguments(error: BaseException) -> Json:
+    """Arguments of an exception as plain data; None where they are not, or are large."""
+    try:
+        encoded = codec.encode(error.args)
+        return encoded if len(codec.pack(encoded)) <= _MAX_ARGUMENTS else None
+    except (codec.Unserialisable, RecursionError, MemoryError):
+        return None
 
 
 def _exit_status(error: SystemExit) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection
 from itertools import islice
+from traceback import clear_frames
 from types import TracebackType
 
 from agent.sandbox import trace, variables
@@ -34,6 +35,8 @@ def describe(
         "traceback": "",
         "variables": [],
     }
+    if isinstance(error, MemoryError):
+        clear_frames(error.__traceback__)
     if isinstance(error, SyntaxError) and error.filename == trace.PROGRAM:
         _place_of_syntax_error(fault, error, source)
         return fault

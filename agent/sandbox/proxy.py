@@ -14,6 +14,7 @@ from typing import Any
 
 from agent.sandbox import codec, fault
 from agent.sandbox.codec import Json
+from agent.sandbox.operations import OPERATIONS
 from agent.sandbox.rpc import Peer, Remote
 
 FAULT = "__burnish_fault__"
@@ -88,6 +89,8 @@ class Program:
         try:
             return self.peer.request(op, wire)
         except Remote as remote:
+            if remote.fault.get("type") == "Unserialisable" and "bases" not in remote.fault:
+                raise codec.Unserialisable(remote.fault.get("message")) from None
             raise self.exception(remote.fault) from None
 
     def _stub(self, names: list[str]) -> type[BaseException]:
@@ -237,6 +240,8 @@ def _unary(name: str) -> Callable[[Proxy], Any]:
 
 def _binary(name: str) -> Callable[[Proxy, object], Any]:
     def apply(self: Proxy, other: object) -> Any:
+        if self.burnish_base is not None and not isinstance(other, Proxy):
+            return OPERATIONS[name](self.burnish_base, other)
         if not isinstance(other, Proxy) and not self.burnish_own:
             return NotImplemented
         return _owned(self, self.burnish_program.operate(name, self, other))
@@ -246,6 +251,8 @@ def _binary(name: str) -> Callable[[Proxy, object], Any]:
 
 def _reflected(name: str) -> Callable[[Proxy, object], Any]:
     def apply(self: Proxy, other: object) -> Any:
+        if self.burnish_base is not None:
+            return OPERATIONS[name](other, self.burnish_base)
         if not self.burnish_own:
             return NotImplemented
         return _owned(self, self.burnish_program.operate(name, other, self))

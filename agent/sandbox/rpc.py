@@ -66,6 +66,8 @@ class Peer:
             self.send({"id": message.get("id"), **reply})
         except codec.Unserialisable as error:
             self.send({"id": message.get("id"), "err": {"type": "Unserialisable", "message": str(error)}})
+        except MemoryError:
+            self.send({"id": message.get("id"), "err": {"type": "MemoryError", "memory": True}})
 
     def send(self, message: dict[str, Json]) -> None:
         frame = codec.pack(message)
