@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import shutil
 import signal
 import stat
 import tempfile
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.sandbox import kernel, landlock, seccomp
+from agent.sandbox import kernel, landlock, scratch, seccomp
 
 _MOUNT_POINT = "/tmp"
 _SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo")
@@ -194,10 +193,10 @@ class Jail:
         """A private, writable folder for a process that is about to be forked, as that process sees it."""
         raise NotImplementedError
 
-    def clear(self, scratch: str) -> None:
+    def clear(self, folder: str) -> None:
         """Remove what a process that has ended left behind."""
 
-    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, scratch: str) -> None:
+    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
         """Take everything from this process that a submitted program must not have. Cannot be undone. Raises
         OSError."""
         raise NotImplementedError
@@ -238,14 +237,14 @@ class NamespaceJail(Jail):
     def scratch(self, uid: int) -> str:
         return "/tmp"
 
-    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, scratch: str) -> None:
+    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
         os.setsid()
-        kernel.mount("tmpfs", scratch, "tmpfs", _ABOVE_MOUNTS, _TMPFS)
-        os.chdir(scratch)
+        kernel.mount("tmpfs", folder, "tmpfs", _ABOVE_MOUNTS, _TMPFS)
+        os.chdir(folder)
         self._limit_resources(allowance, baseline_bytes)
         self._change_user(uid)
         if self._ruleset is not None:
-            self._ruleset.enter(scratch)
+            self._ruleset.enter(folder)
         if self.starts_processes:
             kernel.filter_system_calls(seccomp.program(seccomp.Profile.STARTS_PROCESSES))
 
@@ -274,22 +273,19 @@ class LandlockJail(Jail):
         self.features = (*_LANDLOCK_FEATURES, *own_uid, *_COMMON_FEATURES)
 
     def scratch(self, uid: int) -> str:
-        made = tempfile.mkdtemp(prefix="burnish-run-", dir=self._scratch)
-        if self.identity.mode == "root":
-            os.chown(made, uid, self.identity.judge)
-        return made
+        return scratch.make(self._scratch, (uid, self.identity.judge) if self.identity.mode == "root" else None)
 
-    def clear(self, scratch: str) -> None:
-        shutil.rmtree(scratch, ignore_errors=True)
+    def clear(self, folder: str) -> None:
+        scratch.clear(folder)
 
-    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, scratch: str) -> None:
+    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
         os.setsid()
-        os.chdir(scratch)
-        os.environ["TMPDIR"] = os.environ["HOME"] = tempfile.tempdir = scratch
+        os.chdir(folder)
+        os.environ["TMPDIR"] = os.environ["HOME"] = tempfile.tempdir = folder
         self._limit_resources(allowance, baseline_bytes)
         self._change_user(uid)
         kernel.die_with_parent(signal.SIGKILL)
-        self._ruleset.enter(scratch)
+        self._ruleset.enter(folder)
         kernel.filter_system_calls(seccomp.program(seccomp.Profile.NO_NAMESPACES))
 
 
