@@ -88,7 +88,7 @@ class _Program:
         try:
             self._execute(order)
         except BaseException as error:
-            if isinstance(error, MemoryError):
+            if isinstance(error, fault.OUT_OF_MEMORY):
                 _reserve.close()
             self._report(error)
             return
@@ -107,7 +107,7 @@ class _Program:
                 self._report(error)
         except BaseException as error:
             status = 1
-            if isinstance(error, MemoryError):
+            if isinstance(error, fault.OUT_OF_MEMORY):
                 _reserve.close()
             self._report(error)
         threading._shutdown()  # type: ignore[attr-defined]
@@ -211,7 +211,7 @@ class _Program:
         except Gone:
             raise
         except BaseException as error:
-            if isinstance(error, MemoryError):
+            if isinstance(error, fault.OUT_OF_MEMORY):
                 _reserve.close()
             if isinstance(error, codec.Unserialisable):
                 return {"err": {"type": "Unserialisable", "message": str(error)}}
