@@ -19,6 +19,7 @@ import sys
 import threading
 import types
 import warnings
+from itertools import islice
 from typing import Any
 
 from agent.sandbox import codec, fault, inside, trace
@@ -32,6 +33,7 @@ PRELUDE = "<prelude>"
 MODULE = "solution"
 
 _COPIED_BACK = (list, dict, set, bytearray)
+_MAX_NAMES = 10_000
 _MAX_ARGUMENTS = 64 * 1024
 _REHEARSALS = 10
 """Code is adapted while it first runs; what that wrote before the fork no program's process writes again."""
@@ -169,11 +171,11 @@ class _Program:
             return compile(self._source, trace.PROGRAM, "exec", dont_inherit=True)
 
     def _names(self, entry_point: str | None) -> list[Json]:
-        """What tests may use by name: `[name, "import", module, attribute]` for what was imported, `[name, "value",
-        encoded]` for the program's own. Names the prelude defined are left out: the judge has its own."""
+        """What tests may use by name: `[name, "import", module, attribute]` for what was imported, `[name, "own"]` for
+        the program's own. Names the prelude defined are left out: the judge has its own."""
         root = (entry_point or "").split("(")[0].split(".")[0]
         found: list[Json] = []
-        for name, value in list(self._module.__dict__.items()):
+        for name, value in islice(list(self._module.__dict__.items()), _MAX_NAMES):
             if name.startswith("__") or (name in self._given and name != root):
                 continue
             if isinstance(value, types.ModuleType):
@@ -183,10 +185,7 @@ class _Program:
             if callable(value) and type(home) is str and home != self._module.__name__ and name != root:
                 found.append([name, "import", home, str(getattr(value, "__qualname__", name))])
                 continue
-            try:
-                found.append([name, "value", self._exports.encode(value)])
-            except (codec.Unserialisable, RecursionError, RuntimeError):
-                continue
+            found.append([name, "own"])
         return found
 
     def _report(self, error: BaseException) -> None:
@@ -203,6 +202,8 @@ class _Program:
             if op == "eval":
                 value = eval(compile(wire, "<test>", "eval", dont_inherit=True), self._module.__dict__)
                 return {"ok": codec.encode(value, _opaque)}
+            if op == "name":
+                return {"ok": self._exports.encode(self._module.__dict__[wire])}
             if op == "tests":
                 return inside.run(wire, self._module, self.peer, self._trace_fd, self._describe)
             return self._operate(op, self._exports.decode(wire))

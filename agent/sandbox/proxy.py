@@ -49,6 +49,13 @@ class Program:
         """Apply an operation of `candidate._OPERATIONS`."""
         return self.decode(self._request(name, list(arguments)).get("ok"))
 
+    def name(self, name: str) -> object:
+        """The program's object of that name. Raises KeyError if there is none, or it cannot travel."""
+        try:
+            return self.decode(self.peer.request("name", name).get("ok"))
+        except Remote:
+            raise KeyError(name) from None
+
     def decode(self, wire: Json) -> object:
         """A value from the program. Raises Malformed as `codec.decode` does."""
         return codec.decode(wire, self._resolve, self._shared, arrays=True)
