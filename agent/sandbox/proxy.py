@@ -15,7 +15,7 @@ from typing import Any
 from agent.sandbox import codec, fault
 from agent.sandbox.codec import Json
 from agent.sandbox.operations import OPERATIONS
-from agent.sandbox.rpc import Peer, Remote
+from agent.sandbox.rpc import Connection, Remote
 
 FAULT = "__burnish_fault__"
 """Attribute of an exception that came from the program: the fault record."""
@@ -26,7 +26,7 @@ _HANDLE = "__burnish_handle__"
 class Program:
     """The program's process as the judge sees it."""
 
-    def __init__(self, peer: Peer, shared: dict[str, type]) -> None:
+    def __init__(self, peer: Connection, shared: dict[str, type]) -> None:
         self.peer = peer
         self._shared = shared
         self._exported: list[object] = []
