@@ -46,8 +46,8 @@ class ExecuteRequest(BaseModel):
     """Answer with executed statements, the time and lines of each case, and the variables at the error."""
 
     async def run(self, sandbox: Sandbox, owner: str = "") -> Verdict:
-        """Execute it, in turn with the runs of others than `owner`. Raises ApiError 400 if the tests have no known shape
-        or do not compile."""
+        """Execute it, in turn with the runs of others than `owner`. Raises ApiError 400 if the tests have no known
+        shape or do not compile."""
         try:
             tests = self._beside() if self.in_process else read_tests(self.tests)
             return await sandbox.run(
