@@ -112,4 +112,6 @@ async def _open_sandbox(settings: Settings, stack: AsyncExitStack) -> tuple[Sand
         _log.error("%s", error)
         return None, error.missing
     stack.push_async_callback(pool.aclose)
+    if pool.isolation.missing:
+        _log.warning("sandbox tier %s; for tier A: %s", pool.isolation.tier, "; ".join(pool.isolation.missing))
     return pool, ()

@@ -19,11 +19,12 @@ import sys
 import threading
 import types
 import warnings
+from itertools import islice
 from typing import Any
 
 from agent.sandbox import codec, fault, inside, trace
 from agent.sandbox.codec import Json
-from agent.sandbox.exports import Exports
+from agent.sandbox.exports import Exports, base_value
 from agent.sandbox.operations import OPERATIONS
 from agent.sandbox.rpc import Gone, Peer, Remote
 from agent.sandbox.statements import Statements
@@ -32,8 +33,12 @@ PRELUDE = "<prelude>"
 MODULE = "solution"
 
 _COPIED_BACK = (list, dict, set, bytearray)
+_MAX_NAMES = 10_000
+_MAX_ARGUMENTS = 64 * 1024
 _REHEARSALS = 10
 """Code is adapted while it first runs; what that wrote before the fork no program's process writes again."""
+_reserve = mmap.mmap(-1, 4 << 20)
+"""Address space given back once memory has run out, so that it can be told; until then no function can be called."""
 _harness: list[types.ModuleType] = []
 """Burnish's own modules, kept alive here because the program must not find them where modules are found."""
 
@@ -85,6 +90,8 @@ class _Program:
         try:
             self._execute(order)
         except BaseException as error:
+            if isinstance(error, fault.OUT_OF_MEMORY):
+                _reserve.close()
             self._report(error)
             return
         self._flush()
@@ -102,6 +109,8 @@ class _Program:
                 self._report(error)
         except BaseException as error:
             status = 1
+            if isinstance(error, fault.OUT_OF_MEMORY):
+                _reserve.close()
             self._report(error)
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
@@ -109,7 +118,7 @@ class _Program:
         return status
 
     def _prepare(self, order: dict[str, Json], name: str) -> None:
-        self._source = order["code"]
+        self._source = order["code"].removeprefix("\ufeff")
         self._module.__name__ = name
         self._module.__dict__["__builtins__"] = __builtins__
         sys.modules["__main__"] = types.ModuleType("__main__")
@@ -162,11 +171,11 @@ class _Program:
             return compile(self._source, trace.PROGRAM, "exec", dont_inherit=True)
 
     def _names(self, entry_point: str | None) -> list[Json]:
-        """What tests may use by name: `[name, "import", module, attribute]` for what was imported, `[name, "value",
-        encoded]` for the program's own. Names the prelude defined are left out: the judge has its own."""
+        """What tests may use by name: `[name, "import", module, attribute]` for what was imported, `[name, "own"]` for
+        the program's own. Names the prelude defined are left out: the judge has its own."""
         root = (entry_point or "").split("(")[0].split(".")[0]
         found: list[Json] = []
-        for name, value in list(self._module.__dict__.items()):
+        for name, value in islice(list(self._module.__dict__.items()), _MAX_NAMES):
             if name.startswith("__") or (name in self._given and name != root):
                 continue
             if isinstance(value, types.ModuleType):
@@ -176,10 +185,7 @@ class _Program:
             if callable(value) and type(home) is str and home != self._module.__name__ and name != root:
                 found.append([name, "import", home, str(getattr(value, "__qualname__", name))])
                 continue
-            try:
-                found.append([name, "value", self._exports.encode(value)])
-            except (codec.Unserialisable, RecursionError, RuntimeError):
-                continue
+            found.append([name, "own"])
         return found
 
     def _report(self, error: BaseException) -> None:
@@ -196,6 +202,8 @@ class _Program:
             if op == "eval":
                 value = eval(compile(wire, "<test>", "eval", dont_inherit=True), self._module.__dict__)
                 return {"ok": codec.encode(value, _opaque)}
+            if op == "name":
+                return {"ok": self._exports.encode(self._module.__dict__[wire])}
             if op == "tests":
                 return inside.run(wire, self._module, self.peer, self._trace_fd, self._describe)
             return self._operate(op, self._exports.decode(wire))
@@ -204,14 +212,11 @@ class _Program:
         except Gone:
             raise
         except BaseException as error:
+            if isinstance(error, fault.OUT_OF_MEMORY):
+                _reserve.close()
             if isinstance(error, codec.Unserialisable):
                 return {"err": {"type": "Unserialisable", "message": str(error)}}
-            described = self._describe(error)
-            try:
-                described["args"] = codec.encode(error.args)
-            except (codec.Unserialisable, RecursionError):
-                described["args"] = None
-            return {"err": described}
+            return {"err": {**self._describe(error), "args": _arguments(error)}}
         finally:
             self._flush()
 
@@ -248,12 +253,22 @@ class _Program:
 
 
 def _opaque(value: object) -> list[Json]:
-    """What is told of a value that is not plain data: its class, a short text and its truth."""
+    """What is told of a value that is not plain data: its class, a short text and its truth; of an enum member that is
+    also a number or a text its plain value."""
     try:
         text, truth = repr(value)[:300], bool(value)
     except Exception:
         text, truth = "", True
-    return ["h", "x", type(value).__name__[:200], text, truth]
+    return ["h", "x", type(value).__name__[:200], text, truth, base_value(value)]
+
+
+def _arguments(error: BaseException) -> Json:
+    """Arguments of an exception as plain data; None where they are not, or are large."""
+    try:
+        encoded = codec.encode(error.args)
+        return encoded if len(codec.pack(encoded)) <= _MAX_ARGUMENTS else None
+    except (codec.Unserialisable, RecursionError, MemoryError):
+        return None
 
 
 def _exit_status(error: SystemExit) -> int:

@@ -10,6 +10,9 @@ import ast
 RECORDER = "__burnish_case__"
 """Name under which the test code finds the object with `begin`, `passed`, `fail`, `left` and `right`."""
 _NAME_LENGTH = 160
+_RIGHT = "__burnish_right__"
+_OF_VALUES = {"sorted", "sum", "min", "max", "set", "list", "tuple", "dict", "reversed", "any", "all"}
+"""Built-in functions with which tests make an expectation out of an argument."""
 
 
 def split(tree: ast.Module) -> list[str]:
@@ -25,11 +28,21 @@ def split(tree: ast.Module) -> list[str]:
 
 
 def record_operands(tree: ast.Module) -> None:
-    """Let every `assert left <op> right` tell its two values, in place."""
+    """Let every `assert left <op> right` tell its two values, in place.
+
+    In `assert f(xs) == sorted(xs)` the right side is computed first: the program could else empty `xs` to change what
+    is expected of it.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare) and len(node.test.ops) == 1:
-            node.test.left = _told("left", node.test.left)
-            node.test.comparators[0] = _told("right", node.test.comparators[0])
+            left, right = node.test.left, node.test.comparators[0]
+            node.test.left = _told("left", left)
+            node.test.comparators[0] = _told("right", right)
+            if _expects_of_an_argument(left, right):
+                first = ast.NamedExpr(target=ast.Name(id=_RIGHT, ctx=ast.Store()), value=node.test.comparators[0])
+                node.test.comparators[0] = ast.Name(id=_RIGHT, ctx=ast.Load())
+                both = ast.Tuple(elts=[first, node.test], ctx=ast.Load())
+                node.test = ast.Subscript(value=both, slice=ast.Constant(value=1), ctx=ast.Load())
     ast.fix_missing_locations(tree)
 
 
@@ -88,6 +101,17 @@ def _calls_one_of(stmt: ast.stmt, functions: set[str]) -> bool:
         and isinstance(stmt.value.func, ast.Name)
         and stmt.value.func.id in functions
     )
+
+
+def _expects_of_an_argument(left: ast.expr, right: ast.expr) -> bool:
+    """Whether `left` is a call and `right` is made of an argument of it by built-in functions."""
+    if not (isinstance(left, ast.Call) and isinstance(left.func, ast.Name)):
+        return False
+    given = {node.id for argument in left.args for node in ast.walk(argument) if isinstance(node, ast.Name)}
+    calls = [node for node in ast.walk(right) if isinstance(node, ast.Call)]
+    functions = {call.func.id if isinstance(call.func, ast.Name) else "" for call in calls}
+    used = {node.id for node in ast.walk(right) if isinstance(node, ast.Name)} - functions
+    return bool(calls) and functions <= _OF_VALUES and bool(used) and used <= given
 
 
 def _told(side: str, value: ast.expr) -> ast.expr:

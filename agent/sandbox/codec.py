@@ -6,7 +6,9 @@ A value is a JSON scalar (None, bool, int, float, str) or a list whose first ite
     b B       bytes, bytearray (base64)            i      int of more than 64 bits (hex)
     c D F     complex, Decimal, Fraction           r q    range, deque
     T         date, time, datetime, timedelta      n      numpy array: dtype, nested list
-    N         named tuple: class, fields, values   o      index into the message's table of shared objects
+    k O       Counter, OrderedDict (as dict)       e      defaultdict: built-in type that makes values, dict
+    S         slice                                o      index into the message's table of shared objects
+    N         named tuple: class, fields, values
     g         a built-in type or pure function by name
     h         a reference made by `export`, read by `resolve`
 
@@ -229,11 +231,16 @@ def _integer(value: int) -> Json:
     return value if -_SMALL <= value < _SMALL else ["i", hex(value)]
 
 
-def _dict(encoder: _Encoder, value: dict[object, object], depth: int) -> Json:
+def _dict(encoder: _Encoder, value: dict[object, object], depth: int, tag: str = "d") -> Json:
     flat: list[object] = []
     for key, item in dict.items(value):
         flat += (key, item)
-    return encoder.items("d", flat, depth)
+    return encoder.items(tag, flat, depth)
+
+
+def _defaultdict(encoder: _Encoder, value: collections.defaultdict[object, object], depth: int) -> Json:
+    factory = _GLOBAL_NAMES.get(id(value.default_factory))
+    return _dict(encoder, value, depth) if factory is None else ["e", factory, _dict(encoder, value, depth)]
 
 
 _Handler = Callable[[_Encoder, Any, int], Json]
@@ -244,6 +251,10 @@ _EXACT: dict[type, _Handler] = {
     set: lambda encoder, value, depth: encoder.items("s", value, depth),
     frozenset: lambda encoder, value, depth: encoder.items("z", value, depth),
     dict: _dict,
+    collections.Counter: lambda encoder, value, depth: _dict(encoder, value, depth, "k"),
+    collections.OrderedDict: lambda encoder, value, depth: _dict(encoder, value, depth, "O"),
+    collections.defaultdict: _defaultdict,
+    slice: lambda encoder, value, depth: encoder.items("S", (value.start, value.stop, value.step), depth),
     bytes: lambda encoder, value, depth: ["b", base64.b64encode(value).decode("ascii")],
     bytearray: lambda encoder, value, depth: ["B", base64.b64encode(value).decode("ascii")],
     complex: lambda encoder, value, depth: ["c", value.real, value.imag],
@@ -297,8 +308,7 @@ class _Decoder:
         if tag == "t":
             return tuple(self._items(wire, depth))
         if tag == "d":
-            flat = self._items(wire, depth)
-            return dict(zip(_spread(flat[::2]), flat[1::2], strict=True))
+            return self._pairs(wire, depth)
         if tag == "s":
             return set(_spread(self._items(wire, depth)))
         if tag == "z":
@@ -311,12 +321,27 @@ class _Decoder:
             return self._resolve(wire)
         return self._rare(tag, wire, depth)
 
+    def _pairs(self, wire: list[Json], depth: int) -> dict[object, object]:
+        flat = self._items(wire, depth)
+        return dict(zip(_spread(flat[::2]), flat[1::2], strict=True))
+
     def _items(self, wire: list[Json], depth: int) -> list[object]:
         return [item if type(item) in _SCALARS else self.value(item, depth + 1) for item in wire[1:]]
 
     def _rare(self, tag: Json, wire: list[Json], depth: int) -> object:
         if tag == "i":
             return int(wire[1], 16)
+        if tag == "k":
+            counted: dict[object, Any] = self._pairs(wire, depth)
+            return collections.Counter(counted)
+        if tag == "O":
+            return collections.OrderedDict(self._pairs(wire, depth))
+        if tag == "e":
+            made: Any = _GLOBALS[wire[1]]
+            return collections.defaultdict(made, self.mapping(wire[2], depth + 1))
+        if tag == "S":
+            start, stop, step = self._items(wire, depth)
+            return slice(start, stop, step)
         if tag == "b":
             return base64.b64decode(wire[1], validate=True)
         if tag == "B":

@@ -59,7 +59,7 @@ class Exports:
         elif kind == "function":
             name, extra = str(getattr(value, "__name__", "?")), None
         else:
-            name, extra = type(value).__name__, [self._index(type(value)), _base_value(value)]
+            name, extra = type(value).__name__, [self._index(type(value)), base_value(value)]
         return ["h", "c", self._index(value), kind, name[:200], extra]
 
     def _index(self, value: object) -> int:
@@ -100,7 +100,7 @@ def _bases(value: object) -> list[str] | None:
     return None
 
 
-def _base_value(value: object) -> Json:
+def base_value(value: object) -> Json:
     """Plain value of an enum member that is also a number or a text."""
     if isinstance(value, int | float | str):
         return codec.encode(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection
 from itertools import islice
+from traceback import clear_frames
 from types import TracebackType
 
 from agent.sandbox import trace, variables
@@ -15,6 +16,8 @@ from agent.sandbox.codec import Json
 from agent.sandbox.statements import Statements
 
 MAX_MESSAGE = 1000
+OUT_OF_MEMORY = (MemoryError, SystemError)
+"""What is raised without memory: an interpreter that cannot even make the first raises the second, without a place."""
 _MAX_FRAMES = 8
 
 
@@ -34,10 +37,14 @@ def describe(
         "traceback": "",
         "variables": [],
     }
+    if fault["memory"]:
+        clear_frames(error.__traceback__)
     if isinstance(error, SyntaxError) and error.filename == trace.PROGRAM:
         _place_of_syntax_error(fault, error, source)
         return fault
     frames = _program_frames(error.__traceback__)
+    if not frames and isinstance(error, SystemError):
+        fault["memory"] = True
     if frames:
         last_frame, last_line = frames[-1]
         fault["line"] = last_line

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import shutil
 import signal
 import stat
 import tempfile
@@ -20,12 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.sandbox import kernel, landlock, seccomp
+from agent.sandbox import kernel, landlock, scratch, seccomp
 
 _MOUNT_POINT = "/tmp"
 _SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _INNER_ID = 61001
+_CHANGE_USER = 1 << 0 | 1 << 6 | 1 << 7
+"""CAP_CHOWN, CAP_SETGID and CAP_SETUID."""
 _LARGE_RANGE = 1 << 31
 _TMP_MEGABYTES = 32
 _TMP_FILES = 2000
@@ -145,7 +146,10 @@ def _check_machine() -> None:
 
 
 def _root_identity() -> Identity:
-    """Two uids that nobody else on this machine uses while this process lives."""
+    """Two uids that nobody else on this machine uses while this process lives. Raises Impossible."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    if int(status["CapEff"], 16) & _CHANGE_USER != _CHANGE_USER:
+        raise Impossible("capabilities: root needs CAP_SETUID, CAP_SETGID and CAP_CHOWN; or run as an ordinary user")
     ranges = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
     largest = max((int(first) + int(count) - 1 for first, _, count in ranges), default=0)
     base = _LARGE_RANGE // 2 if largest >= _LARGE_RANGE else max(largest - 20_000, 1000)
@@ -198,10 +202,10 @@ class Jail:
         """A private, writable folder for a process that is about to be forked, as that process sees it."""
         raise NotImplementedError
 
-    def clear(self, scratch: str) -> None:
+    def clear(self, folder: str) -> None:
         """Remove what a process that has ended left behind."""
 
-    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, scratch: str) -> None:
+    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
         """Take everything from this process that a submitted program must not have. Cannot be undone. Raises
         OSError."""
         raise NotImplementedError
@@ -246,14 +250,14 @@ class NamespaceJail(Jail):
     def scratch(self, uid: int) -> str:
         return "/tmp"
 
-    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, scratch: str) -> None:
+    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
         os.setsid()
-        kernel.mount("tmpfs", scratch, "tmpfs", _ABOVE_MOUNTS, _TMPFS)
-        os.chdir(scratch)
+        kernel.mount("tmpfs", folder, "tmpfs", _ABOVE_MOUNTS, _TMPFS)
+        os.chdir(folder)
         self._limit_resources(allowance, baseline_bytes)
         self._change_user(uid)
         if self._ruleset is not None:
-            self._ruleset.enter(scratch)
+            self._ruleset.enter(folder)
         if self.starts_processes:
             profile = seccomp.Profile.STARTS_PROCESSES if allowance.forks else seccomp.Profile.EXECUTES
             kernel.filter_system_calls(seccomp.program(profile))
@@ -283,22 +287,19 @@ class LandlockJail(Jail):
         self.features = (*_LANDLOCK_FEATURES, *own_uid, *_COMMON_FEATURES)
 
     def scratch(self, uid: int) -> str:
-        made = tempfile.mkdtemp(prefix="burnish-run-", dir=self._scratch)
-        if self.identity.mode == "root":
-            os.chown(made, uid, self.identity.judge)
-        return made
+        return scratch.make(self._scratch, (uid, self.identity.judge) if self.identity.mode == "root" else None)
 
-    def clear(self, scratch: str) -> None:
-        shutil.rmtree(scratch, ignore_errors=True)
+    def clear(self, folder: str) -> None:
+        scratch.clear(folder)
 
-    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, scratch: str) -> None:
+    def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
         os.setsid()
-        os.chdir(scratch)
-        os.environ["TMPDIR"] = os.environ["HOME"] = tempfile.tempdir = scratch
+        os.chdir(folder)
+        os.environ["TMPDIR"] = os.environ["HOME"] = tempfile.tempdir = folder
         self._limit_resources(allowance, baseline_bytes)
         self._change_user(uid)
         kernel.die_with_parent(signal.SIGKILL)
-        self._ruleset.enter(scratch)
+        self._ruleset.enter(folder)
         kernel.filter_system_calls(seccomp.program(seccomp.Profile.NO_NAMESPACES))
 
 

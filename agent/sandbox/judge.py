@@ -9,20 +9,32 @@ from __future__ import annotations
 
 import ast
 import builtins
+import linecache
 import os
 import random
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
+from agent.sandbox import codec
 from agent.sandbox.codec import Json
 from agent.sandbox.fixtures import Fixtures
 from agent.sandbox.names import Finder, Names
 from agent.sandbox.proxy import FAULT, Program
-from agent.sandbox.recorder import MAX_TEXT, Recorder
-from agent.sandbox.rpc import Gone, Peer
-from agent.sandbox.suite import Suite, fill, root_of
+from agent.sandbox.recorder import MAX_TEXT, Recorder, Send
+from agent.sandbox.rpc import Answer, Connection, Gone, Peer
+from agent.sandbox.suite import TESTS, Suite, fill, root_of
 from agent.sandbox.trace import Hits
+
+_REHEARSALS = 10
+"""See `candidate.settle`."""
+
+
+def settle() -> None:
+    """Rehearse a judge, in the process that forks them."""
+    for _ in range(_REHEARSALS):
+        _rehearse()
 
 
 def run(rpc_fd: int, verdict_fd: int) -> int:
@@ -32,7 +44,7 @@ def run(rpc_fd: int, verdict_fd: int) -> int:
         order = verdict.receive()
         hits = Hits(os.dup(0), order["statements"])
         os.dup2(1, 0)
-        _judge(order, rpc_fd, verdict, hits)
+        _judge(order, lambda answer: Peer(rpc_fd, answer), verdict.send, hits)
     except Gone as gone:
         try:
             verdict.send({"event": "gone", "message": str(gone)[:MAX_TEXT]})
@@ -45,7 +57,7 @@ def _refuse(op: str, wire: Json) -> dict[str, Json]:
     raise Gone("the server does not call the judge")
 
 
-def _judge(order: dict[str, Json], rpc_fd: int, verdict: Peer, hits: Hits) -> None:
+def _judge(order: dict[str, Json], connect: Callable[[Answer], Connection], send: Send, hits: Hits) -> None:
     random.seed(order["seed"])
     warnings.simplefilter("ignore")
     prelude, entry_point = order["prelude"], order["entry_point"]
@@ -53,9 +65,7 @@ def _judge(order: dict[str, Json], rpc_fd: int, verdict: Peer, hits: Hits) -> No
     if prelude:
         exec(compile(prelude, "<prelude>", "exec", dont_inherit=True), base)
     shared = {name: value for name, value in base.items() if isinstance(value, type) and value.__module__ == "tests"}
-    program: Program
-    peer = Peer(rpc_fd, lambda op, wire: program.answer(op, wire))
-    program = Program(peer, shared)
+    program = Program(connect(lambda op, wire: program.answer(op, wire)), shared)
     names = Names(program, order["names"], base, root_of(entry_point))
     if prelude:
         fill(base, ast.parse(prelude), names.find, entry_point)
@@ -63,10 +73,51 @@ def _judge(order: dict[str, Json], rpc_fd: int, verdict: Peer, hits: Hits) -> No
     suite = Suite(base, names.find, entry_point, Fixtures(in_process=False))
     for unit in order["units"]:
         skip = {case for index, case in order["skip"] if index == unit["index"]}
-        suite.run(unit, Recorder(verdict.send, unit["index"], skip, hits, _fault_of))
-    verdict.send({"event": "done", "nonce": order["nonce"]})
+        suite.run(unit, Recorder(send, unit["index"], skip, hits, _fault_of))
+    send({"event": "done", "nonce": order["nonce"]})
 
 
 def _fault_of(error: BaseException) -> dict[str, Json] | None:
     described: dict[str, Json] | None = getattr(error, FAULT, None)
     return described
+
+
+class _Rehearsed:
+    """Answers as a program would whose `f` always returns 1."""
+
+    def request(self, op: str, arguments: Json) -> dict[str, Json]:
+        told = codec.encode(_Rehearsed.request, _handle) if op == "name" else codec.encode(1)
+        return codec.unpack(codec.pack({"id": 1, "ok": told})[codec.HEADER.size :])
+
+
+def _handle(value: object) -> list[Json]:
+    return ["h", "c", 0, "function", "f", None]
+
+
+def _pack(message: dict[str, Json]) -> None:
+    codec.pack(message)
+
+
+def _rehearse() -> None:
+    """Judge a program of no meaning; what that leaves behind in this process is put back."""
+    finders, filters = list(sys.meta_path), list(warnings.filters)
+    file = os.memfd_create("rehearsal")
+    unit = {
+        "index": 0,
+        "name": "check",
+        "runner": "check",
+        "source": "def check(candidate):\n    assert candidate(1) == 1\n",
+    }
+    order = {
+        "seed": 0,
+        "prelude": "",
+        "entry_point": "f",
+        "names": [["f", "own"]],
+        "units": [unit],
+        "skip": [],
+        "nonce": "",
+    }
+    _judge(order, lambda answer: _Rehearsed(), _pack, Hits(file, 2))
+    os.close(file)
+    sys.meta_path[:], warnings.filters[:] = finders, filters  # type: ignore[index]
+    del sys.modules["pytest"], sys.modules["tests"], linecache.cache[TESTS]

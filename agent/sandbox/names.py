@@ -34,10 +34,10 @@ class Names:
     def find(self, name: str) -> Any:
         """The object behind `name`. Raises KeyError if the program does not define it."""
         entry = self._reported[name]
-        if entry[0] == "value" and name in sys.stdlib_module_names and name != self._root:
+        if entry[0] == "own" and name in sys.stdlib_module_names and name != self._root:
             return importlib.import_module(name)
-        if entry[0] == "value":
-            return self._program.decode(entry[1])
+        if entry[0] == "own":
+            return self._program.name(name)
         return _imported(name, str(entry[1]), str(entry[2]))
 
     def find_for_import(self, name: str) -> Any:

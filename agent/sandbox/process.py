@@ -25,7 +25,10 @@ from agent.sandbox.probe import Bait
 from agent.sandbox.template import MAX_MESSAGE
 
 _ROOT = str(Path(__file__).resolve().parents[2])
-_START = "import sys; sys.path.append(sys.argv[2]); from agent.sandbox.worker import main; main(int(sys.argv[1]))"
+_START = (
+    "import sys; sys.path.append(sys.argv[2]); from agent.sandbox.worker import main; sys.path.pop(); "
+    "main(int(sys.argv[1]))"
+)
 _ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/tmp",

@@ -14,7 +14,8 @@ from typing import Any
 
 from agent.sandbox import codec, fault
 from agent.sandbox.codec import Json
-from agent.sandbox.rpc import Peer, Remote
+from agent.sandbox.operations import OPERATIONS
+from agent.sandbox.rpc import Connection, Remote
 
 FAULT = "__burnish_fault__"
 """Attribute of an exception that came from the program: the fault record."""
@@ -25,7 +26,7 @@ _HANDLE = "__burnish_handle__"
 class Program:
     """The program's process as the judge sees it."""
 
-    def __init__(self, peer: Peer, shared: dict[str, type]) -> None:
+    def __init__(self, peer: Connection, shared: dict[str, type]) -> None:
         self.peer = peer
         self._shared = shared
         self._exported: list[object] = []
@@ -47,6 +48,13 @@ class Program:
     def operate(self, name: str, *arguments: object) -> Any:
         """Apply an operation of `candidate._OPERATIONS`."""
         return self.decode(self._request(name, list(arguments)).get("ok"))
+
+    def name(self, name: str) -> object:
+        """The program's object of that name. Raises KeyError if there is none, or it cannot travel."""
+        try:
+            return self.decode(self.peer.request("name", name).get("ok"))
+        except Remote:
+            raise KeyError(name) from None
 
     def decode(self, wire: Json) -> object:
         """A value from the program. Raises Malformed as `codec.decode` does."""
@@ -88,6 +96,8 @@ class Program:
         try:
             return self.peer.request(op, wire)
         except Remote as remote:
+            if remote.fault.get("type") == "Unserialisable" and "bases" not in remote.fault:
+                raise codec.Unserialisable(remote.fault.get("message")) from None
             raise self.exception(remote.fault) from None
 
     def _stub(self, names: list[str]) -> type[BaseException]:
@@ -237,6 +247,8 @@ def _unary(name: str) -> Callable[[Proxy], Any]:
 
 def _binary(name: str) -> Callable[[Proxy, object], Any]:
     def apply(self: Proxy, other: object) -> Any:
+        if self.burnish_base is not None and not isinstance(other, Proxy):
+            return OPERATIONS[name](self.burnish_base, other)
         if not isinstance(other, Proxy) and not self.burnish_own:
             return NotImplemented
         return _owned(self, self.burnish_program.operate(name, self, other))
@@ -246,6 +258,8 @@ def _binary(name: str) -> Callable[[Proxy, object], Any]:
 
 def _reflected(name: str) -> Callable[[Proxy, object], Any]:
     def apply(self: Proxy, other: object) -> Any:
+        if self.burnish_base is not None:
+            return OPERATIONS[name](other, self.burnish_base)
         if not self.burnish_own:
             return NotImplemented
         return _owned(self, self.burnish_program.operate(name, other, self))

@@ -105,7 +105,9 @@ def _checked(test: Literal | Unit, name: str, wire: Json, seconds: float, *, ass
 
 
 def _opaque(wire: list[Json]) -> object:
-    _, _, kind, text, truth = wire
+    _, _, kind, text, truth, base = wire
+    if base is not None:
+        return codec.decode(base)
     return Opaque(str(kind)[:200], str(text)[:_TEXT], truth is True)
 
 

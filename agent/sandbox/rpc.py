@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Protocol
 
 from agent.sandbox import codec
 from agent.sandbox.codec import Json
@@ -30,6 +31,13 @@ Answer = Callable[[str, Json], dict[str, Json]]
 """From an operation and its encoded arguments to the reply, without its id."""
 
 
+class Connection(Protocol):
+    """What asks the other side."""
+
+    def request(self, op: str, arguments: Json) -> dict[str, Json]:
+        """See `Peer.request`."""
+
+
 class Peer:
     """One end of the socket, given as a descriptor."""
 
@@ -37,12 +45,11 @@ class Peer:
         self._fd = fd
         self._answer = answer
         self._buffer = b""
-        self._next = 0
 
     def request(self, op: str, arguments: Json) -> dict[str, Json]:
-        """The reply to `op`. Raises Remote if the other side raised, Gone if there will be no reply."""
-        self._next += 1
-        number = self._next
+        """The reply to `op`; its number is one that the other side cannot know before. Raises Remote if the other side
+        raised, Gone if there will be no reply."""
+        number = int.from_bytes(os.urandom(7), "big")
         self.send({"id": number, "op": op, "a": arguments})
         while True:
             message = self.receive()
@@ -66,6 +73,8 @@ class Peer:
             self.send({"id": message.get("id"), **reply})
         except codec.Unserialisable as error:
             self.send({"id": message.get("id"), "err": {"type": "Unserialisable", "message": str(error)}})
+        except MemoryError:
+            self.send({"id": message.get("id"), "err": {"type": "MemoryError", "memory": True}})
 
     def send(self, message: dict[str, Json]) -> None:
         frame = codec.pack(message)

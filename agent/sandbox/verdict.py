@@ -114,7 +114,7 @@ def of_exit(ended: Exit, limits: Limits, *, overflow: bool, line: int | None) ->
         told = f"CPU limit of {limits.cpu_seconds:g} s per run exceeded"
     if told is not None:
         return Outcome.TIMEOUT, Fault(type=Outcome.TIMEOUT.value, message=told, line=line)
-    if ended.status == -signal.SIGKILL:
+    if ended.status == -signal.SIGKILL and ended.peak_mb > limits.memory_mb / 2:
         return Outcome.MEMORY_LIMIT, Fault(type=Outcome.MEMORY_LIMIT.value, message="killed for want of memory")
     if ended.status < 0:
         name = _signal_name(-ended.status)

@@ -105,7 +105,9 @@ async def _sandbox(settings: Settings) -> Finding:
     failed = [check for check in checks if not check.ok]
     if failed:
         return Finding("sandbox", False, "; ".join(f"{check.name}: {check.detail}" for check in failed))
-    return Finding("sandbox", True, f"tier {pool.isolation.tier}; {len(checks)} self-checks pass")
+    tier = f"tier {pool.isolation.tier}; {len(checks)} self-checks pass"
+    better = pool.isolation.missing
+    return Finding("sandbox", True, f"{tier}; for tier A: {'; '.join(better)}" if better else tier)
 
 
 def _languages(settings: Settings) -> Finding:

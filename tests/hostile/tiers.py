@@ -8,8 +8,9 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agent.settings import SandboxSettings
 
@@ -24,12 +25,16 @@ class Tier:
     reported: str
     """What `Isolation.tier` must say; `exempt` in the corpus names this too."""
     as_root: bool
-    settings: SandboxSettings = field(default_factory=SandboxSettings)
+    settings: SandboxSettings
+    shared_interpreter: bool = False
+    """The interpreter has to be one that every user can read."""
 
 
 TIERS = {
-    "A-root": Tier(reported="A-root", as_root=True),
-    "A-user": Tier(reported="A-user", as_root=False),
+    "A-root": Tier(reported="A-root", as_root=True, settings=SandboxSettings(tier="A")),
+    "A-user": Tier(reported="A-user", as_root=False, settings=SandboxSettings(tier="A")),
+    "B-root": Tier(reported="B", as_root=True, settings=SandboxSettings(tier="B"), shared_interpreter=True),
+    "B-user": Tier(reported="B", as_root=False, settings=SandboxSettings(tier="B")),
 }
 """By the name that the command knows them by."""
 
@@ -38,24 +43,18 @@ class Unreachable(Exception):
     """This user, or this machine, cannot run the corpus on a tier; the text says why."""
 
 
-def command(tier: str, arguments: Sequence[str]) -> list[str]:
-    """The command line that runs `python -m tests.hostile` on `tier`. Raises Unreachable."""
-    is_root = os.geteuid() == 0
-    if TIERS[tier].as_root and not is_root:
-        raise Unreachable(f"tier {tier} is for root")
-    python = sys.executable if TIERS[tier].as_root or not is_root else _interpreter_for_everybody()
-    return [python, "-m", "tests.hostile", "--tier", tier, *arguments]
-
-
-def start(tier: str, arguments: Sequence[str], *, output: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the corpus on `tier`, as an ordinary user where the tier is for one. Raises Unreachable."""
-    line = command(tier, arguments)
-    if TIERS[tier].as_root or os.geteuid() != 0:
-        return subprocess.run(line, cwd=_ROOT, stdout=output, text=True, check=False)
-    return subprocess.run(
-        line, cwd=_ROOT, env=_environment(), stdout=output, text=True, check=False,
-        user=NOBODY, group=NOBODY, extra_groups=[],
-    )  # fmt: skip
+def start(name: str, arguments: Sequence[str], *, output: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `python -m tests.hostile` on a tier, as an ordinary user where the tier is for one. Raises Unreachable."""
+    tier, is_root = TIERS[name], os.geteuid() == 0
+    if tier.as_root and not is_root:
+        raise Unreachable(f"tier {name} is for root")
+    line = ["-m", "tests.hostile", "--here", "--tier", name, *arguments]
+    becomes_user = is_root and not tier.as_root
+    if not (becomes_user or (is_root and tier.shared_interpreter)):
+        return subprocess.run([sys.executable, *line], cwd=_ROOT, stdout=output, text=True, check=False)
+    user: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if becomes_user else {}
+    python = _interpreter_for_everybody()
+    return subprocess.run([python, *line], cwd=_ROOT, env=_environment(), stdout=output, text=True, check=False, **user)
 
 
 def _environment() -> dict[str, str]:

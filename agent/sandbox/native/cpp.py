@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from agent.sandbox.codec import Json
@@ -130,8 +131,9 @@ def _refusal(ended: Ended) -> Exception:
     for complaint in found:
         call = _CALL.match(complaint.file)
         if call is None:
-            first = next((other for other in found if other.file == _PROGRAM), None)
-            return Refused(complaints.fault(first, stderr))
+            first = next((other for other in found if other.file == _PROGRAM), found[0])
+            told = complaints.fault(first, stderr)
+            return Refused(told if first.file == _PROGRAM else replace(told, line=None, span=None))
         wrong.setdefault(int(call[1]), Fault(type="CompileError", message=complaint.message))
     return _WrongCalls(wrong) if wrong else Refused(complaints.fault(None, stderr))
 
