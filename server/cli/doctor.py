@@ -16,6 +16,7 @@ from agent.sandbox.native import toolchain
 from agent.sandbox.native.language import Language
 from agent.sandbox.pool import WorkerPool
 from agent.sandbox.selfcheck import selfcheck
+from agent.settings import SandboxSettings
 from memory.errors import StoreUnavailable
 from memory.trajectories import SqlTrajectoryStore
 from server.cli.common import Json
@@ -53,7 +54,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         _processor(),
         await _engine(settings),
         await _sandbox(settings),
-        _languages(settings),
+        languages(settings.sandbox),
         await _store(settings),
     ]
 
@@ -110,13 +111,13 @@ async def _sandbox(settings: Settings) -> Finding:
     return Finding("sandbox", True, f"{tier}; for tier A: {'; '.join(better)}" if better else tier)
 
 
-def _languages(settings: Settings) -> Finding:
+def languages(settings: SandboxSettings) -> Finding:
     """What programs can be written in; only Python is needed."""
     told = [f"python {sys.version.split()[0]}"]
     for language in Language:
         if language is not Language.PYTHON:
             try:
-                found = toolchain.find(language, settings.sandbox)
+                found = toolchain.find(language, settings)
                 told.append(f"{language} ({found.name} {found.version})")
             except toolchain.NoToolchain as error:
                 told.append(f"no {language}: {error}")

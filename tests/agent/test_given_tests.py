@@ -60,6 +60,14 @@ def test_bad_tests_say_where_and_what(given: Any, says: str) -> None:
         read_tests(given)
 
 
+def test_other_languages_take_objects_with_calls_of_their_own() -> None:
+    given: list[dict[str, Any]] = [{"call": "f({a: 1}, x => x)", "expected": [True, None, "é"]}]
+    expected = '[true, null, "\\u00e9"]'
+    assert read_tests(given, python=False) == (CallTest(call="f({a: 1}, x => x)", expected=expected, from_json=True),)
+    with pytest.raises(BadTests, match="are for Python"):
+        read_tests("assert f(1) == 1", python=False)
+
+
 def test_no_tests() -> None:
     assert read_tests("") == () == read_tests([])
 

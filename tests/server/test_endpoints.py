@@ -81,6 +81,20 @@ async def test_execute(server: Running) -> None:
             assert bad.status_code == 400, bad.text
 
 
+async def test_execute_in_other_languages(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    tests = [{"call": "f({a: 1})", "expected": [1]}]
+    async with server.http as http:
+        unknown = await http.post("/burnish/execute", json={"code": "", "language": "cobol"})
+        assert (unknown.status_code, unknown.json()["error"]["param"]) == (400, "language")
+        assert "python, javascript, typescript, cpp" in unknown.json()["error"]["message"]
+        asserts = await http.post("/burnish/execute", json={"code": "", "language": "js", "tests": "assert f(1) == 2"})
+        assert (asserts.status_code, asserts.json()["error"]["param"]) == (400, "tests")
+        lacking = await http.post("/burnish/execute", json={"code": "", "language": "js", "tests": tests})
+        assert (lacking.status_code, lacking.json()["outcome"]) == (200, "sandbox_error")
+        assert "install Node.js" in lacking.json()["error"]["message"]
+
+
 async def test_execute_ends_when_its_client_leaves(server: Running) -> None:
     body = {
         "code": "def f():\n    while True: pass\n",
