@@ -259,8 +259,7 @@ class NamespaceJail(Jail):
         if self._ruleset is not None:
             self._ruleset.enter(folder)
         if self.starts_processes:
-            profile = seccomp.Profile.STARTS_PROCESSES if allowance.forks else seccomp.Profile.EXECUTES
-            kernel.filter_system_calls(seccomp.program(profile))
+            kernel.filter_system_calls(seccomp.program(_profile(allowance)))
 
 
 class LandlockJail(Jail):
@@ -301,6 +300,12 @@ class LandlockJail(Jail):
         kernel.die_with_parent(signal.SIGKILL)
         self._ruleset.enter(folder)
         kernel.filter_system_calls(seccomp.program(seccomp.Profile.NO_NAMESPACES))
+
+
+def _profile(allowance: Allowance) -> seccomp.Profile:
+    if allowance.forks:
+        return seccomp.Profile.STARTS_PROCESSES
+    return seccomp.Profile.COUNTS_DATA if allowance.counts_data else seccomp.Profile.EXECUTES
 
 
 def _build_tree(programs: Sequence[str], packages: Sequence[str]) -> list[str]:

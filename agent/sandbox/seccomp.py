@@ -41,6 +41,9 @@ _CLONE_NAMESPACES = 0x7E020000
 _TERMINAL_INPUT = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX push text into a terminal."""
 
+_NOT_COUNTED = 0x1 | 0x100
+"""MAP_SHARED and MAP_GROWSDOWN."""
+
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 # fmt: off
@@ -111,8 +114,8 @@ _ON_ITSELF = {
 }
 """Calls that may name another process by its number; allowed with 0, the caller."""
 _CHECKED = {
-    "x86_64": {"clone": 56, "socketpair": 53, "ioctl": 16, "mount": 165},
-    "aarch64": {"clone": 220, "socketpair": 199, "ioctl": 29, "mount": 40},
+    "x86_64": {"clone": 56, "socketpair": 53, "ioctl": 16, "mount": 165, "mmap": 9},
+    "aarch64": {"clone": 220, "socketpair": 199, "ioctl": 29, "mount": 40, "mmap": 222},
 }
 # fmt: on
 _CLONE3 = 435
@@ -127,6 +130,8 @@ class Profile(Enum):
     """A program that may fork and execute."""
     EXECUTES = "executes"
     """A process that becomes another program and may start none: it has threads, and can only replace itself."""
+    COUNTS_DATA = "counts data"
+    """The same for one whose memory is limited by what it may write to: without the mappings that are not counted."""
     NO_NAMESPACES = "no namespaces"
     """A program that may not start processes and shares the machine's process numbers."""
 
@@ -144,7 +149,7 @@ def program(profile: Profile, own_namespaces: int = 0, own_mount: int = 0) -> li
     checked = _CHECKED[machine]
     denied = {*_CALLS[machine].values(), *_SAME_EVERYWHERE.values()}
     starting = _START_PROCESS[machine]
-    if profile is Profile.EXECUTES:
+    if profile in (Profile.EXECUTES, Profile.COUNTS_DATA):
         denied |= {number for name, number in starting.items() if name not in _EXECUTE}
     elif profile is not Profile.STARTS_PROCESSES:
         denied |= set(starting.values())
@@ -166,6 +171,8 @@ def program(profile: Profile, own_namespaces: int = 0, own_mount: int = 0) -> li
     if profile is Profile.NO_NAMESPACES:
         for number in _ON_ITSELF[machine].values():
             code += _argument_rule(number, 0, _only(0))
+    if profile is Profile.COUNTS_DATA:
+        code += _argument_rule(checked["mmap"], 3, _none_of(_NOT_COUNTED))
     if profile is Profile.ZYGOTE:
         code += _argument_rule(checked["mount"], 3, _only(own_mount))
     code += _argument_rule(checked["clone"], 0, _clone_rule(profile, own_namespaces))
@@ -208,6 +215,10 @@ def _socketpair_rule(profile: Profile) -> list[Instruction]:
         (_AND, 0, 0, _SOCKET_TYPES),
         *_only(socket.SOCK_STREAM),
     ]
+
+
+def _none_of(bits: int) -> list[Instruction]:
+    return [(_JUMP_ANY_BIT, 0, 1, bits), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
 
 
 def _only(value: int) -> list[Instruction]:

@@ -20,7 +20,7 @@ from memory.records import Fault, Outcome
 
 _PROGRAM = "program.cpp"
 _HEADERS = {name: Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("guard.hpp", "harness.hpp")}
-_COMPILER = Allowed(memory_mb=1536, cpu=20.0, test_cpu=20.0, output_bytes=4 * 1024 * 1024)
+_COMPILER = Allowed(memory_mb=1024, cpu=10.0, test_cpu=10.0, output_bytes=4 * 1024 * 1024)
 """What the compiler may use; its processor time is limited for each of its processes, all together by the clock."""
 _ABORTED = 128 + signal.SIGABRT
 _CALL = re.compile(r"call-(\d+)$")
@@ -124,7 +124,7 @@ class _WrongCalls(Exception):
 def _refusal(ended: Ended) -> Exception:
     stderr = ended.stderr.decode("utf-8", "replace")
     if ended.exit.reason is not None:
-        limit = f"the compiler was stopped ({ended.exit.reason}): the program takes too long to compile"
+        limit = "the program takes too long to compile" if not ended.overflow else "the compiler complains without end"
         return Refused(Fault(type="CompileError", message=limit, traceback=stderr[:1000]))
     found = complaints.read(stderr)
     wrong: dict[int, Fault] = {}

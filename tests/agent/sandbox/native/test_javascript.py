@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
+from base64 import b64encode
+from pathlib import Path
 
 import pytest
 
@@ -166,6 +170,39 @@ require('net').connect(80, '127.0.0.1').on('error', (e) => console.log(e.code))
 """
     expected = "EPERM\nEROFS ENOENT\nENOENT ENOENT\nEPERM true\nok\nEPERM\n"
     verdict = await run(pool, code, stdio("", expected))
+    assert verdict.outcome is Outcome.PASSED, verdict.stdout + verdict.stderr
+
+
+NATIVE = """
+#include <cstdio>
+#include <sys/mman.h>
+#include <unistd.h>
+static void* map(int flags, int fd) { return mmap(nullptr, 1 << 30, PROT_READ | PROT_WRITE, flags, fd, 0); }
+__attribute__((constructor)) static void attack() {
+  printf("%d %d ", map(MAP_SHARED | MAP_ANONYMOUS, -1) == MAP_FAILED,
+         map(MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1) == MAP_FAILED);
+  printf("%d %d\\n", map(MAP_PRIVATE | MAP_ANONYMOUS, -1) == MAP_FAILED, fork());
+  fflush(stdout);
+}
+"""
+
+
+@pytest.fixture
+def attack(tmp_path: Path) -> str:
+    """NATIVE as an add-on of node, in base64."""
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ to make the attack with")
+    (tmp_path / "attack.cpp").write_text(NATIVE)
+    subprocess.run(["g++", "-shared", "-fPIC", "-o", "attack.node", "attack.cpp"], cwd=tmp_path, check=True)
+    return b64encode((tmp_path / "attack.node").read_bytes()).decode()
+
+
+async def test_native_code_in_node_gets_no_memory_that_is_not_counted(pool: WorkerPool, attack: str) -> None:
+    code = f"""
+require('fs').writeFileSync('/tmp/attack.node', Buffer.from('{attack}', 'base64'))
+try {{ process.dlopen({{ exports: {{}} }}, '/tmp/attack.node') }} catch {{}}
+"""
+    verdict = await run(pool, code, stdio("", "1 1 1 -1"))
     assert verdict.outcome is Outcome.PASSED, verdict.stdout + verdict.stderr
 
 
