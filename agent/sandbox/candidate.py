@@ -71,6 +71,7 @@ class _Program:
         self._trace_fd = trace_fd
         self._source = ""
         self._statements: Statements | None = None
+        self._hits = trace.Hits(trace_fd, 0)
         self._module = types.ModuleType(MODULE)
         self._given: dict[str, object] = {}
         self._exports = Exports(self._module, self._call_back)
@@ -82,7 +83,7 @@ class _Program:
         exec(self._compile(), {trace.HITS: bytearray(9)})
         told = codec.pack({"id": 1, "statements": self._statements.spans() if self._statements else [], "code": ""})
         codec.unpack(told[codec.HEADER.size :])
-        self._answer("eval", "int(1)")
+        self._reply("eval", "int(1)")
 
     def load(self, order: dict[str, Json]) -> None:
         """Execute prelude and program as a module and send `{"names": ...}` or `{"fault": ...}`."""
@@ -148,6 +149,7 @@ class _Program:
             )
         code = self._compile()
         spans = self._statements.spans() if self._statements is not None else []
+        self._hits = trace.Hits(self._trace_fd, len(spans))
         if spans:
             hits = mmap.mmap(self._trace_fd, len(spans))
             if trace.MONITORING and self._statements is not None:
@@ -197,6 +199,14 @@ class _Program:
             sys.stderr.write(described["traceback"] + "\n")
 
     def _answer(self, op: str, wire: Json) -> dict[str, Json]:
+        reply = self._reply(op, wire)
+        if op == "eval":
+            reply["hits"] = self._hits.read()
+            if reply["hits"]:
+                self._hits.clear()
+        return reply
+
+    def _reply(self, op: str, wire: Json) -> dict[str, Json]:
         trace.rearm()
         try:
             if op == "eval":

@@ -26,10 +26,10 @@ class Channel:
         self._buffer = bytearray()
         self._loop = asyncio.get_running_loop()
 
-    async def send(self, message: dict[str, Json]) -> None:
+    async def send(self, *messages: dict[str, Json]) -> None:
         """Raises Closed."""
         try:
-            await self._loop.sock_sendall(self.socket, codec.pack(message))
+            await self._loop.sock_sendall(self.socket, b"".join(map(codec.pack, messages)))
         except (OSError, codec.Unserialisable) as error:
             raise Closed(str(error)) from None
 

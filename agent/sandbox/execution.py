@@ -7,6 +7,7 @@ session, within the CPU limit of the whole run.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from agent.sandbox import compare, trace
@@ -85,17 +86,20 @@ class Run:
 
     async def _tests(self, session: Session, literals: list[Literal], units: list[Unit]) -> None:
         session.take()
-        for literal in literals:
-            started = time.monotonic()
-            try:
-                reply = await session.evaluate(literal.call)
-            except Closed:
-                outcome, fault = await session.death()
-                died = make_case(literal.name, outcome, fault, literal.expected, lines=session.take())
-                self._cases[literal.index] = {0: died}
-                return
-            seconds = time.monotonic() - started
-            self._cases[literal.index] = {0: literal_case(literal, reply, seconds, session.take())}
+        waiting = deque(literals)
+        started = time.monotonic()
+        try:
+            async for reply in session.replies([literal.call for literal in literals]):
+                literal, now = waiting.popleft(), time.monotonic()
+                case = literal_case(literal, reply, now - started, session.lines(reply.get("hits")))
+                self._cases[literal.index] = {0: case}
+                started = now
+        except Closed:
+            literal = waiting.popleft()
+            outcome, fault = await session.death()
+            died = make_case(literal.name, outcome, fault, literal.expected, lines=session.take())
+            self._cases[literal.index] = {0: died}
+            return
         if units and units[0].in_process:
             await self._beside(session, units)
         elif units:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.sandbox import codec
+from agent.sandbox.batch import Batch
 from agent.sandbox.codec import Json
 from agent.sandbox.fixtures import Fixtures
 from agent.sandbox.names import Finder, Names
@@ -40,13 +41,16 @@ def settle() -> None:
 def run(rpc_fd: int, verdict_fd: int) -> int:
     """Run the units of the order that the server sends; returns the exit status of the process."""
     verdict = Peer(verdict_fd, _refuse)
+    batch = Batch(verdict)
     try:
         order = verdict.receive()
         hits = Hits(os.dup(0), order["statements"])
         os.dup2(1, 0)
-        _judge(order, lambda answer: Peer(rpc_fd, answer), verdict.send, hits)
+        _judge(order, lambda answer: Peer(rpc_fd, answer), batch.send, hits)
+        batch.flush()
     except Gone as gone:
         try:
+            batch.flush()
             verdict.send({"event": "gone", "message": str(gone)[:MAX_TEXT]})
         except Gone:
             return 1

@@ -77,7 +77,10 @@ class Peer:
             self.send({"id": message.get("id"), "err": {"type": "MemoryError", "memory": True}})
 
     def send(self, message: dict[str, Json]) -> None:
-        frame = codec.pack(message)
+        self.write(codec.pack(message))
+
+    def write(self, frame: bytes) -> None:
+        """Send what `codec.pack` made. Raises Gone."""
         try:
             sent = os.write(self._fd, frame)
             while sent < len(frame):

@@ -8,7 +8,10 @@ import os
 import re
 import secrets
 import socket
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import TracebackType
 
 from agent.sandbox import trace
@@ -27,6 +30,8 @@ _LINGER = 0.2
 """Seconds between a closed connection and the end of its process, if that is on its way."""
 _JUDGE_PATIENCE = 5.0
 """Seconds that a judge may wait longer than the program, so that the one that hangs is the one that is blamed."""
+_CALLS_AHEAD = 16
+_CHARACTERS_AHEAD = 8192
 _LINE = re.compile(rb'File "' + re.escape(trace.PROGRAM.encode()) + rb'", line (\d+)')
 
 
@@ -154,16 +159,24 @@ class Session:
                 return (Outcome.RUNTIME_ERROR, Fault(type="SystemExit", message=message)), printed
         return await self._death_in_load(silent=not messages, compiling=compiling), printed
 
-    async def evaluate(self, call: str) -> dict[str, Json]:
-        """The program's reply to one call. Raises Closed if it gives none."""
-        self._worker.mark(self.id)
-        number = secrets.randbits(62)
-        await self._channel.send({"id": number, "op": "eval", "a": call})
-        reply = await self._channel.receive()
-        if reply.get("id") != number or ("ok" not in reply and "err" not in reply):
-            raise Closed("not a reply to this call")
-        self._refuse_late()
-        return reply
+    async def replies(self, calls: Sequence[str]) -> AsyncIterator[dict[str, Json]]:
+        """The program's replies to calls, in their order. A few calls are sent ahead, so that neither side waits for
+        the other each time. Raises Closed if a reply is missing."""
+        asked: deque[int] = deque()
+        for index in range(len(calls)):
+            if not asked:
+                self._worker.mark(self.id)
+                chunk = list(_ahead(calls, index))
+                asked.extend(secrets.randbits(62) for _ in chunk)
+                await self._channel.send(
+                    *({"id": number, "op": "eval", "a": call} for number, call in zip(asked, chunk, strict=True))
+                )
+            reply = await self._channel.receive()
+            if reply.get("id") != asked.popleft() or ("ok" not in reply and "err" not in reply):
+                raise Closed("not a reply to this call")
+            self._refuse_late()
+            self._worker.mark(self.id)
+            yield reply
 
     async def start_judge(self, units: list[Unit], done: list[list[int]]) -> None:
         """Start the judge on the program's socket. Raises Closed, WorkerLost."""
@@ -313,3 +326,13 @@ class Session:
                 "names": names,
             }
         )
+
+
+def _ahead(calls: Sequence[str], start: int) -> Iterator[str]:
+    """The calls from `start` on that fit into a socket's buffer; at least one."""
+    size = 0
+    for call in islice(calls, start, start + _CALLS_AHEAD):
+        size += len(call)
+        if size > len(call) and size > _CHARACTERS_AHEAD:
+            return
+        yield call
