@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,12 @@ class Plan:
 
 
 def make(tests: Sequence[Test], *, entry_point: str | None, prelude: str) -> Plan:
+    """See `_made`; plans are kept for a while, as many programs are run against the same tests."""
+    return _made(tuple(tests), entry_point, prelude)
+
+
+@functools.lru_cache(maxsize=64)
+def _made(tests: tuple[Test, ...], entry_point: str | None, prelude: str) -> Plan:
     """Raises BadTests for test source, prelude or entry point that does not compile, and expectations that are no
     literals."""
     given = _bound_names(_parse(prelude, "the prelude")) if prelude else frozenset()

@@ -13,8 +13,13 @@ from typing import Any
 from memory.records import AssertTest, CallTest, CodeTest, Limits, Outcome, StdioTest, Test
 
 FOLDER = Path(__file__).parent
-FILES = {"A": "a_cheats.toml", "B": "b_exhaustion.toml", "C": "c_escapes.toml", "D": "d_honest.toml"}
-NUMBERS = {"A": range(1, 38), "B": range(38, 64), "C": range(64, 86), "D": range(86, 103)}
+FILES = {
+    "A": "a_cheats.toml", "B": "b_exhaustion.toml", "C": "c_escapes.toml", "D": "d_honest.toml", "E": "e_further.toml",
+}  # fmt: skip
+NUMBERS = {
+    "A": range(1, 38), "B": range(38, 64), "C": range(64, 86), "D": range(86, 103),
+    "E": (*range(201, 247), *range(260, 274)),
+}  # fmt: skip
 """The entries of each section; every one has at least one program."""
 RUNNERS = ("check", "script", "pytest", "unittest")
 
@@ -53,10 +58,12 @@ class Program:
     """So many runs must agree in every case."""
     at_once: int
     """So many runs are under way at once, each on a worker of its own."""
+    loses_worker: bool
+    """Its worker is killed while it runs; nothing of it may be left, and it runs once more on another."""
     needs: tuple[str, ...]
     """Machine names, and modules that the sandbox must have."""
     exempt: dict[str, str]
-    """Tiers that this program says nothing about, each with the reason."""
+    """Tiers (`B`) or ways to have one (`B-user`) that this program says nothing about, each with the reason."""
     fools: str
     """Harness of `naive.py` that accepts this program."""
 
@@ -88,7 +95,7 @@ def _section(section: str, data: dict[str, Any], sets: dict[str, tuple[Test, ...
 
 _KEYS = {
     "number", "name", "code", "fill", "each", "tests", "test", "outcomes", "limits", "entry_point", "reports",
-    "partly", "then", "same", "at_once", "needs", "exempt", "fools", "prelude",
+    "partly", "then", "same", "at_once", "needs", "exempt", "fools", "prelude", "loses_worker",
 }  # fmt: skip
 
 
@@ -119,6 +126,7 @@ def _program(
         then=_filled(entry.get("then", ""), values),
         same=entry.get("same", 1),
         at_once=entry.get("at_once", 1),
+        loses_worker=entry.get("loses_worker", False),
         needs=tuple(entry.get("needs", ())),
         exempt=entry.get("exempt", {}),
         fools=entry.get("fools", ""),

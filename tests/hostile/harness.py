@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import platform
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from agent.sandbox.contract import Sandbox
 from agent.sandbox.pool import WorkerPool
+from agent.sandbox.verdict import sandbox_error
 from memory.records import CallTest, CodeTest, Limits, Outcome, Test, Verdict
 from tests.hostile.corpus import Batch, Program
-from tests.hostile.host import Host, processes_below
+from tests.hostile.host import Host, is_alive, processes_below
 from tests.hostile.tiers import Tier
 
 LANES = 4
 """Programs under way at once, each on a pool of one worker: what comes next meets the worker that it was run on."""
 _SLACK = 4.0
 """Seconds that a run may take beyond its clocks."""
+_SAMPLE_SECONDS = 0.02
+_START_SECONDS = 1.0
+"""A program is under way after so many seconds, and gone as many after the end of its worker."""
 _STRETCH = 1.6
 """Upper bound of what the sandbox multiplies CPU limits with."""
 _CAPTURED = 70_000
@@ -64,10 +70,11 @@ async def run(programs: Sequence[Program], tier: Tier, told: Callable[[Finding],
     descriptors = _descriptors()
     async with contextlib.AsyncExitStack() as stack:
         host = stack.enter_context(Host())
+        pace = await stack.enter_async_context(_Pace())
         lanes: list[_Lane] = []
         for _ in range(min(LANES, len(programs))):
             pool = await WorkerPool.start(tier.settings.model_copy(update={"workers": 1}))
-            lanes.append(_Lane(await stack.enter_async_context(pool), tier, host))
+            lanes.append(_Lane(await stack.enter_async_context(pool), tier, host, pace))
             if pool.isolation.tier != tier.reported:
                 raise WrongTier(f"asked for tier {tier.reported}, got {pool.isolation.tier}")
         await asyncio.gather(*map(work, lanes))
@@ -96,16 +103,41 @@ def _descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
+class _Pace:
+    """Time as the sandbox's wall clock may count it: where n processes want to run on c cores, a second counts c / n.
+    A context manager."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._cores = len(os.sched_getaffinity(0))
+
+    async def __aenter__(self) -> _Pace:
+        self._counting = asyncio.create_task(self._count())
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        self._counting.cancel()
+
+    async def _count(self) -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(_SAMPLE_SECONDS)
+            last, before = time.monotonic(), last
+            self.seconds += (last - before) * min(1.0, self._cores / max(_runnable(), 1))
+
+
 class _Lane:
-    def __init__(self, pool: WorkerPool, tier: Tier, host: Host) -> None:
+    def __init__(self, pool: WorkerPool, tier: Tier, host: Host, pace: _Pace) -> None:
         self._pool = pool
         self._tier = tier
         self._host = host
+        self._pace = pace
         self._has: dict[str, bool] = {}
 
     async def finding(self, program: Program) -> Finding:
         started = time.monotonic()
-        skipped = program.exempt.get(self._tier.reported) or await self._lack(program.needs)
+        skipped = self._tier.reason_against(program.exempt, starts_processes=program.limits.processes)
+        skipped = skipped or await self._lack(program.needs)
         outcomes: list[str] = []
         problems: list[str] = []
         if not skipped:
@@ -139,6 +171,8 @@ class _Lane:
         return ""
 
     async def _batch(self, program: Program, batch: Batch) -> tuple[Verdict, list[str]]:
+        if program.loses_worker:
+            return await self._orphaned(program, batch)
         if program.at_once > 1:
             wide = self._tier.settings.model_copy(update={"workers": program.at_once})
             async with await WorkerPool.start(wide) as pool:
@@ -152,25 +186,56 @@ class _Lane:
             complaints.append("the same program was judged differently")
         return verdict, complaints
 
+    async def _orphaned(self, program: Program, batch: Batch) -> tuple[Verdict, list[str]]:
+        """Run a program and kill its worker meanwhile."""
+        alone = self._tier.settings.model_copy(update={"workers": 1})
+        async with await WorkerPool.start(alone) as pool:
+            (worker,) = pool._crew.workers
+            idle = processes_below(worker.pid)
+            running = asyncio.create_task(self._one(pool, program, batch))
+            await asyncio.sleep(_START_SECONDS)
+            below = processes_below(worker.pid)
+            folders = {_working_folder(pid) for pid in below - idle}
+            os.kill(worker.pid, signal.SIGKILL)
+            await asyncio.sleep(_START_SECONDS)
+            left = {pid for pid in below if is_alive(pid)}
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            verdict, complaints = await running
+        if below == idle:
+            complaints.append("the program was not seen while it ran")
+        if left:
+            complaints.append(f"processes have outlived their worker: {sorted(left)}")
+        complaints += [f"{folder} has outlived its worker" for folder in sorted(folders) if _is_private(folder)]
+        return verdict, complaints
+
     async def _one(self, pool: Sandbox, program: Program, batch: Batch) -> tuple[Verdict, list[str]]:
         run_id = secrets.token_hex(8)
         code = self._informed(program.code)
-        verdict = await pool.run(
-            code,
-            batch.tests,
-            entry_point=program.entry_point,
-            prelude=f"{program.prelude}\n__import__('sys').stderr.write('run {run_id}\\n')\n",
-            limits=program.limits,
-            run_id=run_id,
-        )
-        return verdict, list(self._complaints(program, batch, code, run_id, verdict))
+        began = self._pace.seconds
+        try:
+            verdict = await pool.run(
+                code,
+                batch.tests,
+                entry_point=program.entry_point,
+                prelude=f"{program.prelude}\n__import__('sys').stderr.write('run {run_id}\\n')\n",
+                limits=program.limits,
+                run_id=run_id,
+            )
+        except Exception as error:
+            return sandbox_error(run_id, "it raised"), [f"the sandbox raised {type(error).__name__}: {error}"[:500]]
+        counted = self._pace.seconds - began
+        return verdict, list(self._complaints(program, batch, code, run_id, verdict, counted))
 
     def _informed(self, code: str) -> str:
         for word, fact in self._host.facts.items():
             code = code.replace(f"@{word}@", fact)
         return code
 
-    def _complaints(self, program: Program, batch: Batch, code: str, run_id: str, verdict: Verdict) -> Iterator[str]:
+    def _complaints(
+        self, program: Program, batch: Batch, code: str, run_id: str, verdict: Verdict, counted: float
+    ) -> Iterator[str]:
+        """What is wrong with a verdict that took so many `counted` seconds (`_Pace`)."""
         said = f" ({verdict.error.type}: {verdict.error.message[:200]})" if verdict.error else ""
         if verdict.outcome not in program.outcomes:
             yield f"{verdict.outcome} instead of {' or '.join(sorted(program.outcomes))}{said}"
@@ -188,11 +253,15 @@ class _Lane:
             yield "no cases"
         if max(len(verdict.stdout), len(verdict.stderr)) > _CAPTURED:
             yield "more output was kept than is shown"
+        try:
+            json.dumps(asdict(verdict), ensure_ascii=False).encode()
+        except ValueError as error:
+            yield f"the verdict cannot be written: {error}"[:300]
         if self._host.secret in repr(verdict):
             yield "the host's secret is in the verdict"
         allowed = (3 * _STRETCH * program.limits.cpu_seconds + 2) * max(1, len(verdict.cases)) + _SLACK
-        if verdict.seconds > allowed:
-            yield f"took {verdict.seconds:.1f} s where {allowed:.1f} s are allowed"
+        if min(verdict.seconds, counted) > allowed:
+            yield f"took {verdict.seconds:.1f} s ({counted:.1f} s by load) where {allowed:.1f} s are allowed"
         if program.reports and verdict.outcome is Outcome.PASSED:
             yield from _done(verdict)
 
@@ -216,6 +285,21 @@ class _Lane:
         """The processes of this lane's worker; between runs these are the worker itself."""
         own = {worker.pid for worker in self._pool._crew.workers}
         return own.union(*(processes_below(pid) for pid in own))
+
+
+def _runnable() -> int:
+    """Processes of this machine that want to run now."""
+    return int(Path("/proc/loadavg").read_text().split()[3].split("/")[0])
+
+
+def _working_folder(pid: int) -> str:
+    """Of a process that has not ended, as it sees it itself."""
+    return str((Path("/proc") / str(pid) / "cwd").readlink())
+
+
+def _is_private(folder: str) -> bool:
+    """Whether there is such a folder on the host, and it is not one that programs see as theirs in tier A."""
+    return folder != "/tmp" and Path(folder).exists()
 
 
 async def _honest(pool: Sandbox) -> list[str]:

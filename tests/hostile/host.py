@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import socket
+import struct
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +18,8 @@ from pathlib import Path
 _WATCHED = ("/tmp", "/dev/shm", "/var/tmp", str(Path.cwd()), str(Path.home()), str(Path(os.__file__).parent))
 """Folders of the host in which a program might leave a file."""
 _CLOCK_TOLERANCE = 5.0
+_GET_FLAGS = 0x80086601
+"""FS_IOC_GETFLAGS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,26 @@ class _State:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file with its attributes."""
+
+    text: str
+    attributes: tuple[int, ...]
+    flags: int
+
+    @classmethod
+    def now(cls, path: Path) -> _File:
+        told, flags = path.stat(), bytes(8)
+        with contextlib.suppress(OSError), path.open() as file:
+            flags = fcntl.ioctl(file, _GET_FLAGS, flags)
+        attributes = (told.st_mode, told.st_uid, told.st_gid, told.st_nlink, told.st_mtime_ns)
+        return cls(path.read_text(), attributes, struct.unpack("Q", flags)[0])
+
+
 class Host:
-    """Listening sockets, a file and a variable with a secret, a file with answers. A context manager; enter it before
-    a pool starts."""
+    """Listening sockets, a process, a file and a variable with a secret, a file with answers. A context manager; enter
+    it before a pool starts."""
 
     def __init__(self) -> None:
         self.secret = secrets.token_hex(16)
@@ -49,6 +71,8 @@ class Host:
 
     def __enter__(self) -> Host:
         with contextlib.ExitStack() as stack:
+            self._process = _sleeper()
+            stack.callback(self._end_process)
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bait")))
             self._folder.chmod(0o755)
             self._canary = self._folder / "canary"
@@ -73,6 +97,7 @@ class Host:
                 self._sockets[name] = opened
             for path in self._folder.glob("*.socket"):
                 path.chmod(0o777)
+            self._file = _File.now(self._canary)
             for opened in self._sockets.values():
                 opened.setblocking(False)
             self._before = _State.now()
@@ -92,6 +117,7 @@ class Host:
             "canary": str(self._canary),
             "folder": str(self._folder),
             "pid": str(os.getpid()),
+            "process": str(self._process.pid),
             "repository": str(Path(__file__).parents[2]),
             "token": self.token,
         }
@@ -105,8 +131,14 @@ class Host:
                 else:
                     opened.recv(4096)
                 yield f"the host's {name} socket was reached"
-        if self._canary.read_text() != self.secret:
-            yield "a file of the host was changed"
+        file = _File.now(self._canary)
+        if file != self._file:
+            yield f"a file of the host was {self._file} and is {file}"
+            self._file = file
+        if _state(self._process.pid) in "TtZX":
+            yield "a process of the host was stopped or ended"
+            self._end_process()
+            self._process = _sleeper()
         state = _State.now()
         if state != self._before:
             yield f"the host was {self._before} and is {state}"
@@ -115,6 +147,10 @@ class Host:
         for folder in _WATCHED:
             with contextlib.suppress(OSError):
                 yield from (f"{path} is on the host" for path in Path(folder).iterdir() if self.token in path.name)
+
+    def _end_process(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
     def _addresses(self) -> dict[str, str]:
         return {
@@ -127,6 +163,24 @@ class Host:
 
 def _datagrams(stack: contextlib.ExitStack, family: int) -> socket.socket:
     return stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+
+
+def _sleeper() -> subprocess.Popen[bytes]:
+    """A process that any signal ends or stops, in a session of its own."""
+    return subprocess.Popen(["sleep", "infinity"], stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def _state(pid: int) -> str:
+    """Letter of a process's state; X where there is none."""
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return "X"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process `pid` that has not ended."""
+    return _state(pid) not in "ZX"
 
 
 def processes_below(pid: int) -> set[int]:

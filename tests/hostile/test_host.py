@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.hostile.host import Host
+
+_SET_SIGNAL = 10
+"""F_SETSIG."""
 
 
 def connect(host: Host) -> None:
@@ -36,12 +42,36 @@ def write(host: Host) -> None:
     Path(host.facts["canary"]).write_text("changed")
 
 
-@pytest.mark.parametrize("deed", [connect, send, send_by_path, send_by_name, write])
+def change_mode(host: Host) -> None:
+    Path(host.facts["canary"]).chmod(0o600)
+
+
+def stop(host: Host) -> None:
+    _signal(host, signal.SIGSTOP)
+
+
+def end(host: Host) -> None:
+    _signal(host, signal.SIGTERM)
+
+
+def _signal(host: Host, number: int) -> None:
+    """By way of a descriptor."""
+    one, two = socket.socketpair()
+    with one, two:
+        fcntl.fcntl(one, fcntl.F_SETOWN, int(host.facts["process"]))
+        fcntl.fcntl(one, _SET_SIGNAL, number)
+        fcntl.fcntl(one, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+        two.send(b"x")
+    time.sleep(0.1)
+
+
+@pytest.mark.parametrize("deed", [connect, send, send_by_path, send_by_name, write, change_mode, stop, end])
 def test_deed_is_noticed(deed: Callable[[Host], None]) -> None:
     with Host() as host:
         assert list(host.complaints()) == []
         deed(host)
         assert len(list(host.complaints())) == 1
+        assert list(host.complaints()) == []
 
 
 def test_file_left_behind_is_noticed() -> None:

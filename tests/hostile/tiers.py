@@ -7,7 +7,7 @@ import site
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,21 +22,32 @@ _ROOT = Path(__file__).parents[2]
 class Tier:
     """How a pool of one tier is had."""
 
+    name: str
+    """As the command knows it."""
     reported: str
-    """What `Isolation.tier` must say; `exempt` in the corpus names this too."""
+    """What `Isolation.tier` must say."""
     as_root: bool
     settings: SandboxSettings
     shared_interpreter: bool = False
     """The interpreter has to be one that every user can read."""
+    starts_processes: bool = True
+    """Programs may start processes where their limits allow it."""
+
+    def reason_against(self, exempt: Mapping[str, str], *, starts_processes: bool) -> str:
+        """Why a program with these exemptions says nothing about this tier; empty if it does."""
+        if starts_processes and not self.starts_processes:
+            return "programs that start processes are only run in tier A"
+        return exempt.get(self.name) or exempt.get(self.reported) or ""
 
 
-TIERS = {
-    "A-root": Tier(reported="A-root", as_root=True, settings=SandboxSettings(tier="A")),
-    "A-user": Tier(reported="A-user", as_root=False, settings=SandboxSettings(tier="A")),
-    "B-root": Tier(reported="B", as_root=True, settings=SandboxSettings(tier="B"), shared_interpreter=True),
-    "B-user": Tier(reported="B", as_root=False, settings=SandboxSettings(tier="B")),
-}
-"""By the name that the command knows them by."""
+_A, _B = SandboxSettings(tier="A"), SandboxSettings(tier="B")
+_ALL = (
+    Tier(name="A-root", reported="A-root", as_root=True, settings=_A),
+    Tier(name="A-user", reported="A-user", as_root=False, settings=_A),
+    Tier(name="B-root", reported="B", as_root=True, settings=_B, shared_interpreter=True, starts_processes=False),
+    Tier(name="B-user", reported="B", as_root=False, settings=_B, starts_processes=False),
+)
+TIERS = {tier.name: tier for tier in _ALL}
 
 
 class Unreachable(Exception):
