@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import socket
 
-from agent.sandbox import codec
-from agent.sandbox.codec import Json
+from agent.sandbox.wire import codec
+from agent.sandbox.wire.codec import Json
 
 CHUNK = 256 * 1024
 """Bytes read at once."""

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from agent.errors import IsolationUnavailable
 from agent.sandbox.contract import Isolation
-from agent.sandbox.probe import Bait
 from agent.sandbox.process import WorkerProcess, make_bait
 from agent.sandbox.turns import Turns
+from agent.sandbox.walls.probe import Bait
 
 RUNS_PER_WORKER = 2000
 _QUIET_SECONDS = 2.0

@@ -10,15 +10,16 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from agent.sandbox import compare, trace
+from agent.sandbox import compare
 from agent.sandbox.canary import TAMPERED, Canary
 from agent.sandbox.channel import Closed
-from agent.sandbox.codec import Json
 from agent.sandbox.plan import Literal, Plan, Stdio, Unit
 from agent.sandbox.process import WorkerLost, WorkerProcess
+from agent.sandbox.program import trace
 from agent.sandbox.results import cut, literal_case, make_case, reported_case
 from agent.sandbox.session import Program, Session, Tally
 from agent.sandbox.verdict import Case, Observed, assemble
+from agent.sandbox.wire.codec import Json
 from memory.records import Fault, Outcome, Verdict
 
 _NAME = 200

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.errors import BadTests
-from agent.sandbox import cases, compare
+from agent.sandbox import compare
+from agent.sandbox.suite import cases
 from memory.records import AssertTest, CallTest, CodeTest, StdioTest, Test
 
 MAX_SOURCE = 1 << 20

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from agent.errors import IsolationUnavailable
-from agent.sandbox.command import Command
 from agent.sandbox.contract import Isolation
-from agent.sandbox.jail import Materials
-from agent.sandbox.probe import Bait
-from agent.sandbox.template import MAX_MESSAGE
+from agent.sandbox.walls.command import Command
+from agent.sandbox.walls.jail import Materials
+from agent.sandbox.walls.probe import Bait
+from agent.sandbox.walls.template import MAX_MESSAGE
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _START = (
-    "import sys; sys.path.append(sys.argv[2]); from agent.sandbox.worker import main; sys.path.pop(); "
+    "import sys; sys.path.append(sys.argv[2]); from agent.sandbox.walls.worker import main; sys.path.pop(); "
     "main(int(sys.argv[1]))"
 )
 _ENVIRONMENT = {

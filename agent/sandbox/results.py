@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agent.sandbox import codec
-from agent.sandbox.codec import Json
 from agent.sandbox.plan import Literal, Unit
 from agent.sandbox.verdict import Case, of_fault
+from agent.sandbox.wire import codec
+from agent.sandbox.wire.codec import Json
 from memory.records import CaseResult, Fault, Outcome
 
 _TEXT = 500

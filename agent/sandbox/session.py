@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
 
-from agent.sandbox import trace
 from agent.sandbox.channel import Channel, Closed
-from agent.sandbox.codec import Json
 from agent.sandbox.output import Output
 from agent.sandbox.plan import Unit
 from agent.sandbox.process import MARK_SECONDS, Exit, Order, WorkerLost, WorkerProcess
-from agent.sandbox.statements import Span
-from agent.sandbox.template import FAILED
+from agent.sandbox.program import trace
+from agent.sandbox.program.statements import Span
 from agent.sandbox.verdict import of_exit, of_fault, spans
+from agent.sandbox.walls.template import FAILED
+from agent.sandbox.wire.codec import Json
 from memory.records import Fault, Limits, Outcome
 
 _ROLE = "candidate"

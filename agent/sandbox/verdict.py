@@ -6,10 +6,10 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.sandbox.codec import Json
 from agent.sandbox.process import Exit
-from agent.sandbox.trace import MAX_STATEMENTS
-from agent.sandbox.variables import MAX_TEXT, MAX_VARIABLES
+from agent.sandbox.program.trace import MAX_STATEMENTS
+from agent.sandbox.program.variables import MAX_TEXT, MAX_VARIABLES
+from agent.sandbox.wire.codec import Json
 from memory.records import CaseResult, Fault, Limits, Outcome, Span, Verdict
 
 RANK = {

@@ -23,8 +23,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agent.sandbox import trace
 from agent.sandbox.pool import WorkerPool
+from agent.sandbox.program import trace
 from agent.settings import SandboxSettings
 from memory.records import CallTest, Limits, Outcome, Test, Verdict
 from tests.bench.report import publish

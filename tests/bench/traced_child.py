@@ -2,9 +2,9 @@
 
     INTERPRETER traced_child.py REPOSITORY ROUNDS
 
-Standard library and `agent.sandbox.trace` only: it runs on an interpreter without Burnish's packages. Prints one
-JSON object: `version`, `method`, and for each program the samples `plain` and `traced`, each with the CPU seconds of
-preparing (compiling included) and of executing.
+Standard library and `agent.sandbox.program.trace` only: it runs on an interpreter without Burnish's packages. Prints
+one JSON object: `version`, `method`, and for each program the samples `plain` and `traced`, each with the CPU seconds
+of preparing (compiling included) and of executing.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ run()
 def main() -> None:
     """Measure and print."""
     sys.path.append(sys.argv[1])
-    from agent.sandbox import trace
+    from agent.sandbox.program import trace
 
     samples: dict[str, dict[str, list[list[float]]]] = {name: {"plain": [], "traced": []} for name in _PROGRAMS}
     for _ in range(int(sys.argv[2])):

@@ -7,14 +7,14 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.sandbox.codec import Json
-from agent.sandbox.command import Command
 from agent.sandbox.native import stack
 from agent.sandbox.native.process import Ended, Image, token
 from agent.sandbox.native.runtime import ENVIRONMENT, HOME, Artifact, Source
 from agent.sandbox.native.stack import Thrown
 from agent.sandbox.native.toolchain import Toolchain
 from agent.sandbox.process import WorkerProcess
+from agent.sandbox.walls.command import Command
+from agent.sandbox.wire.codec import Json
 from memory.records import Fault, Outcome
 
 _HARNESS = Path(__file__).with_name("harness.cjs").read_bytes()

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from agent.sandbox.channel import Channel, Closed
-from agent.sandbox.codec import Json
-from agent.sandbox.command import Command
 from agent.sandbox.output import Output
 from agent.sandbox.process import MARK_SECONDS, Exit, Order, WorkerLost, WorkerProcess
+from agent.sandbox.walls.command import Command
+from agent.sandbox.wire.codec import Json
 
 _ROLE = "command"
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL

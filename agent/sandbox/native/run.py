@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from agent.sandbox import compare
 from agent.sandbox.channel import Closed
-from agent.sandbox.codec import Json, Malformed
 from agent.sandbox.native import values
 from agent.sandbox.native.plan import Call, Plan
 from agent.sandbox.native.process import Allowed, Ended, Process
@@ -23,6 +22,7 @@ from agent.sandbox.plan import Stdio
 from agent.sandbox.process import WorkerProcess
 from agent.sandbox.results import cut, difference, make_case
 from agent.sandbox.verdict import Case, Observed, assemble, of_exit
+from agent.sandbox.wire.codec import Json, Malformed
 from memory.records import Fault, Outcome, Verdict
 
 _Failure = tuple[Outcome, Fault]

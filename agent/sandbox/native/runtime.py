@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from agent.sandbox.codec import Json
-from agent.sandbox.command import Command
 from agent.sandbox.native.process import Ended, Image
 from agent.sandbox.process import WorkerProcess
+from agent.sandbox.walls.command import Command
+from agent.sandbox.wire.codec import Json
 from memory.records import Fault, Limits, Outcome
 
 HOME = "/tmp"

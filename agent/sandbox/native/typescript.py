@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from agent.sandbox.codec import Json
-from agent.sandbox.command import Command
 from agent.sandbox.native.javascript import JavaScript
 from agent.sandbox.native.process import Allowed, Ended, Image, Process, token
 from agent.sandbox.native.runtime import ENVIRONMENT, HOME, Artifact, Refused, Source
 from agent.sandbox.native.toolchain import Toolchain
 from agent.sandbox.process import WorkerProcess
+from agent.sandbox.walls.command import Command
+from agent.sandbox.wire.codec import Json
 from memory.records import Fault, Outcome
 
 _STRIP = Path(__file__).with_name("strip.cjs").read_bytes()

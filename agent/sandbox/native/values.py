@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.sandbox import compare
-from agent.sandbox.codec import MAX_DEPTH, Json, Malformed
+from agent.sandbox.wire.codec import MAX_DEPTH, Json, Malformed
 
 _FEW = 300
 """So many members are compared with one another where their order is unknown; more only after sorting."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.sandbox import trace
 from agent.sandbox.pool import WorkerPool
+from agent.sandbox.program import trace
 from memory.records import AssertTest, CodeTest, Limits, Outcome
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

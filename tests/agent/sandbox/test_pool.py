@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.sandbox import crew, kernel, landlock
+from agent.sandbox import crew
 from agent.sandbox.pool import WorkerPool
+from agent.sandbox.walls import kernel, landlock
 from agent.settings import SandboxSettings
 from memory.records import AssertTest, CallTest, CodeTest, Limits, Outcome, StdioTest, Test
 
@@ -252,7 +253,7 @@ def descriptors() -> int:
 def start_without(calls: list[int], tier: str) -> subprocess.CompletedProcess[str]:
     """Start a pool in a process to which the system calls `calls` are denied."""
     script = (
-        "import asyncio, sys\nfrom agent.sandbox import kernel, seccomp\nfrom agent.sandbox.pool import WorkerPool\n"
+        "import asyncio, sys\nfrom agent.sandbox.walls import kernel, seccomp\nfrom agent.sandbox.pool import WorkerPool\n"
         "from agent.settings import SandboxSettings\nfrom agent.errors import IsolationUnavailable\n"
         "from memory.records import CallTest\n"
         "async def main():\n"
@@ -303,7 +304,7 @@ async def test_falls_back_to_tier_b_and_says_why() -> None:
 
 async def test_worker_loads_only_what_it_needs() -> None:
     script = (
-        "import sys\nfrom agent.sandbox.worker import main\n"
+        "import sys\nfrom agent.sandbox.walls.worker import main\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('pydantic', 'memory', 'httpx', 'langgraph')])"
     )
     done = await asyncio.to_thread(run_python, script)

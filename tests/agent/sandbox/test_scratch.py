@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agent.sandbox import scratch
+from agent.sandbox.walls import scratch
 
 
 def test_what_a_program_may_leave(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import mmap
 
 import pytest
 
-from agent.sandbox import trace
-from agent.sandbox.statements import Statements
+from agent.sandbox.program import trace
+from agent.sandbox.program.statements import Statements
 
 COMPOUND = (
     "if a:\n    b\nelse:\n    c\nwhile d:\n    e\nwith f() as g:\n    h\ntry:\n    i\nexcept J:\n    k\n"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.sandbox import variables
 from agent.sandbox.pool import WorkerPool
+from agent.sandbox.program import variables
 from memory.records import AssertTest, CodeTest, Fault, Limits, Outcome
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

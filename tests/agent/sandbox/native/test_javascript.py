@@ -139,7 +139,9 @@ async def test_limits(pool: WorkerPool) -> None:
         run(pool, "while (true) {}", stdio("", ""), limits=SHORT),
         run(pool, "setTimeout(() => {}, 1e6)", stdio("", ""), limits=Limits(cpu_seconds_per_test=0.1)),
         run(pool, "const a = []; while (true) a.push({x: [1]})", stdio("", ""), limits=Limits(memory_mb=32)),
-        run(pool, "const a = []; while (true) a.push(Buffer.alloc(1e7, 1))", stdio("", ""), limits=Limits(memory_mb=64)),
+        run(
+            pool, "const a = []; while (true) a.push(Buffer.alloc(1e7, 1))", stdio("", ""), limits=Limits(memory_mb=64)
+        ),
         run(pool, "while (true) console.log('x'.repeat(1e5))", stdio("", "")),
     )
     assert [loop.outcome, sleep.outcome] == [Outcome.TIMEOUT] * 2

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from agent.sandbox.codec import Json, Malformed
 from agent.sandbox.native.values import UNDEFINED, Members, Opaque, decode, same, shown
+from agent.sandbox.wire.codec import Json, Malformed
 
 
 @pytest.mark.parametrize(

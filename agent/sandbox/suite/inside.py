@@ -14,12 +14,12 @@ from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any
 
-from agent.sandbox import trace
-from agent.sandbox.codec import Json
-from agent.sandbox.fixtures import Fixtures
-from agent.sandbox.recorder import Recorder
-from agent.sandbox.rpc import Peer
-from agent.sandbox.suite import TESTS, Suite
+from agent.sandbox.program import trace
+from agent.sandbox.suite.fixtures import Fixtures
+from agent.sandbox.suite.recorder import Recorder
+from agent.sandbox.suite.suite import TESTS, Suite
+from agent.sandbox.wire.codec import Json
+from agent.sandbox.wire.rpc import Peer
 
 
 class _OwnHits(trace.Hits):

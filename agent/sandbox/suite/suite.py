@@ -16,11 +16,11 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from agent.sandbox import cases, collection, minipytest
-from agent.sandbox.codec import Json
-from agent.sandbox.fixtures import Fixtures
-from agent.sandbox.recorder import Recorder
-from agent.sandbox.rpc import Gone
+from agent.sandbox.suite import cases, collection, minipytest
+from agent.sandbox.suite.fixtures import Fixtures
+from agent.sandbox.suite.recorder import Recorder
+from agent.sandbox.wire.codec import Json
+from agent.sandbox.wire.rpc import Gone
 
 TESTS = "<tests>"
 """Pseudo file name of the test code."""

@@ -25,9 +25,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from agent.sandbox import jail, kernel, template
-from agent.sandbox.template import ANSWER, MAX_MESSAGE, SIZES
-from agent.sandbox.watch import BusyClock, WallClock, Watched
+from agent.sandbox.walls import jail, kernel, template
+from agent.sandbox.walls.template import ANSWER, MAX_MESSAGE, SIZES
+from agent.sandbox.walls.watch import BusyClock, WallClock, Watched
 
 _TICK = 0.01
 _LAST_WORDS_CPU = 0.02

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent.sandbox.monkeypatch import MonkeyPatch
+from agent.sandbox.suite.monkeypatch import MonkeyPatch
 
 
 class Printed(NamedTuple):

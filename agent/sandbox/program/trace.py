@@ -14,7 +14,7 @@ import sys
 from types import CodeType
 from typing import Any, cast
 
-from agent.sandbox.statements import Statements
+from agent.sandbox.program.statements import Statements
 
 PROGRAM = "<program>"
 """Pseudo file name of the program; its frames are recognised by it."""

@@ -10,7 +10,7 @@ import stat
 import struct
 from collections.abc import Sequence
 
-from agent.sandbox import kernel
+from agent.sandbox.walls import kernel
 
 SCOPED_SIGNALS = 6
 """First version of the interface that keeps signals and abstract sockets inside."""

@@ -17,7 +17,7 @@ import signal
 import socket
 from enum import Enum
 
-from agent.sandbox import kernel
+from agent.sandbox.walls import kernel
 
 Instruction = tuple[int, int, int, int]
 

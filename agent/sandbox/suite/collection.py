@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
-from agent.sandbox.fixtures import Fixtures
-from agent.sandbox.minipytest import FIXTURE, PARAMETERS, SKIPPED, USED, Fixture
+from agent.sandbox.suite.fixtures import Fixtures
+from agent.sandbox.suite.minipytest import FIXTURE, PARAMETERS, SKIPPED, USED, Fixture
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,10 @@ import sys
 import traceback
 from typing import Any
 
-from agent.sandbox import candidate, command, judge, probe
-from agent.sandbox.jail import Allowance, Jail
+from agent.sandbox.judge import judge
+from agent.sandbox.program import candidate
+from agent.sandbox.walls import command, probe
+from agent.sandbox.walls.jail import Allowance, Jail
 
 MAX_MESSAGE = 65536
 SIZES = struct.Struct("QQ")

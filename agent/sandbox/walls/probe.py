@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.sandbox import kernel
-from agent.sandbox.jail import Jail
+from agent.sandbox.walls import kernel
+from agent.sandbox.walls.jail import Jail
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,16 +17,16 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from agent.sandbox import codec
-from agent.sandbox.batch import Batch
-from agent.sandbox.codec import Json
-from agent.sandbox.fixtures import Fixtures
-from agent.sandbox.names import Finder, Names
-from agent.sandbox.proxy import FAULT, Program
-from agent.sandbox.recorder import MAX_TEXT, Recorder, Send
-from agent.sandbox.rpc import Answer, Connection, Gone, Peer
-from agent.sandbox.suite import TESTS, Suite, fill, root_of
-from agent.sandbox.trace import Hits
+from agent.sandbox.judge.batch import Batch
+from agent.sandbox.judge.names import Finder, Names
+from agent.sandbox.judge.proxy import FAULT, Program
+from agent.sandbox.program.trace import Hits
+from agent.sandbox.suite.fixtures import Fixtures
+from agent.sandbox.suite.recorder import MAX_TEXT, Recorder, Send
+from agent.sandbox.suite.suite import TESTS, Suite, fill, root_of
+from agent.sandbox.wire import codec
+from agent.sandbox.wire.codec import Json
+from agent.sandbox.wire.rpc import Answer, Connection, Gone, Peer
 
 _REHEARSALS = 10
 """See `candidate.settle`."""

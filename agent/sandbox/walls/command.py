@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.sandbox import codec
+from agent.sandbox.wire import codec
 
 CHANNEL, FILES = 3, 4
 FAILED = 120

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
-from agent.sandbox import codec, fault
-from agent.sandbox.codec import Json
-from agent.sandbox.operations import OPERATIONS
-from agent.sandbox.rpc import Connection, Remote
+from agent.sandbox.program import fault
+from agent.sandbox.program.operations import OPERATIONS
+from agent.sandbox.wire import codec
+from agent.sandbox.wire.codec import Json
+from agent.sandbox.wire.rpc import Connection, Remote
 
 FAULT = "__burnish_fault__"
 """Attribute of an exception that came from the program: the fault record."""

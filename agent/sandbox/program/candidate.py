@@ -22,12 +22,14 @@ import warnings
 from itertools import islice
 from typing import Any
 
-from agent.sandbox import codec, fault, inside, trace
-from agent.sandbox.codec import Json
-from agent.sandbox.exports import Exports, base_value
-from agent.sandbox.operations import OPERATIONS
-from agent.sandbox.rpc import Gone, Peer, Remote
-from agent.sandbox.statements import Statements
+from agent.sandbox.program import fault, trace
+from agent.sandbox.program.exports import Exports, base_value
+from agent.sandbox.program.operations import OPERATIONS
+from agent.sandbox.program.statements import Statements
+from agent.sandbox.suite import inside
+from agent.sandbox.wire import codec
+from agent.sandbox.wire.codec import Json
+from agent.sandbox.wire.rpc import Gone, Peer, Remote
 
 PRELUDE = "<prelude>"
 MODULE = "solution"

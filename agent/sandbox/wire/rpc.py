@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-from agent.sandbox import codec
-from agent.sandbox.codec import Json
+from agent.sandbox.wire import codec
+from agent.sandbox.wire.codec import Json
 
 
 class Gone(BaseException):

@@ -12,9 +12,9 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from agent.sandbox.codec import Json
-from agent.sandbox.proxy import NEEDS_PROCESS, Program
-from agent.sandbox.recorder import MissingName
+from agent.sandbox.judge.proxy import NEEDS_PROCESS, Program
+from agent.sandbox.suite.recorder import MissingName
+from agent.sandbox.wire.codec import Json
 
 _ALIASES = {("np", "numpy"), ("pd", "pandas"), ("plt", "matplotlib.pyplot"), ("dt", "datetime")}
 

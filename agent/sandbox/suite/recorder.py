@@ -10,10 +10,12 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-from agent.sandbox import codec, fault, minipytest
-from agent.sandbox.codec import Json
-from agent.sandbox.rpc import Gone
-from agent.sandbox.trace import Hits
+from agent.sandbox.program import fault
+from agent.sandbox.program.trace import Hits
+from agent.sandbox.suite import minipytest
+from agent.sandbox.wire import codec
+from agent.sandbox.wire.codec import Json
+from agent.sandbox.wire.rpc import Gone
 
 MAX_TEXT = 500
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import FunctionType, ModuleType, TracebackType
 from typing import Any
 
-from agent.sandbox.monkeypatch import MonkeyPatch
+from agent.sandbox.suite.monkeypatch import MonkeyPatch
 
 PARAMETERS = "__burnish_parameters__"
 SKIPPED = "__burnish_skipped__"

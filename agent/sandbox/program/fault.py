@@ -11,9 +11,9 @@ from itertools import islice
 from traceback import clear_frames
 from types import TracebackType
 
-from agent.sandbox import trace, variables
-from agent.sandbox.codec import Json
-from agent.sandbox.statements import Statements
+from agent.sandbox.program import trace, variables
+from agent.sandbox.program.statements import Statements
+from agent.sandbox.wire.codec import Json
 
 MAX_MESSAGE = 1000
 OUT_OF_MEMORY = (MemoryError, SystemError)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.sandbox import kernel, landlock, scratch, seccomp
+from agent.sandbox.walls import kernel, landlock, scratch, seccomp
 
 _MOUNT_POINT = "/tmp"
 _SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 
-from agent.sandbox import codec
-from agent.sandbox.codec import Json
+from agent.sandbox.wire import codec
+from agent.sandbox.wire.codec import Json
 
 _FUNCTIONS = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,

@@ -9,9 +9,9 @@ import signal
 import time
 from typing import Any
 
-from agent.sandbox import codec
-from agent.sandbox.codec import Json
-from agent.sandbox.rpc import Peer
+from agent.sandbox.wire import codec
+from agent.sandbox.wire.codec import Json
+from agent.sandbox.wire.rpc import Peer
 
 _SECONDS = 0.01
 """No report waits longer, so that a test which hangs is known by then."""
