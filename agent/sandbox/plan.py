@@ -80,7 +80,7 @@ def make(tests: Sequence[Test], *, entry_point: str | None, prelude: str) -> Pla
     return _made(tuple(tests), entry_point, prelude)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=512)
 def _made(tests: tuple[Test, ...], entry_point: str | None, prelude: str) -> Plan:
     """Raises BadTests for test source, prelude or entry point that does not compile, and expectations that are no
     literals."""

@@ -14,7 +14,6 @@ import os
 import resource
 import signal
 import stat
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -294,7 +293,7 @@ class LandlockJail(Jail):
     def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
         os.setsid()
         os.chdir(folder)
-        os.environ["TMPDIR"] = os.environ["HOME"] = tempfile.tempdir = folder
+        os.environ["TMPDIR"] = os.environ["HOME"] = folder
         self._limit_resources(allowance, baseline_bytes)
         self._change_user(uid)
         kernel.die_with_parent(signal.SIGKILL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import platform
 import signal
 import struct
 from collections.abc import Callable, Sequence
@@ -42,7 +41,7 @@ _MOUNT_SETATTR = 442
 _LANDLOCK_VERSION = 1
 _LANDLOCK_PATH_BENEATH = 1
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-_CLONE_NUMBER = ctypes.c_long({"x86_64": 56, "aarch64": 220}.get(platform.machine(), -1))
+_CLONE_NUMBER = ctypes.c_long({"x86_64": 56, "aarch64": 220}.get(os.uname().machine, -1))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _holding_the_lock = ctypes.PyDLL(None, use_errno=True)
@@ -108,7 +107,7 @@ def restrict_mount(path: str, attributes: int, *, recursive: bool) -> None:
 def pivot_root(new_root: str) -> None:
     """Make `new_root` (a mount point) the root of this mount namespace and detach the old one."""
     os.chdir(new_root)
-    _check(_libc.syscall(ctypes.c_long(_PIVOT_ROOT[platform.machine()]), b".", b"."))
+    _check(_libc.syscall(ctypes.c_long(_PIVOT_ROOT[os.uname().machine]), b".", b"."))
     _check(_libc.umount2(b".", ctypes.c_int(_MNT_DETACH)))
     os.chdir("/")
 

@@ -6,16 +6,16 @@ What lies in them was made by a submitted program: nothing is followed, no depth
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 
 def make(parent: str, owner: tuple[int, int] | None) -> str:
     """A new folder in `parent`, given to `owner` (user and group) if there is one. Raises OSError."""
-    made = tempfile.mkdtemp(prefix="burnish-run-", dir=parent)
+    made = Path(parent) / f"burnish-run-{os.urandom(8).hex()}"
+    made.mkdir(0o700)
     if owner is not None:
         os.chown(made, *owner)
-    return made
+    return str(made)
 
 
 def clear(folder: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import functools
-import platform
+import os
 import signal
 import socket
 from enum import Enum
@@ -138,14 +138,14 @@ class Profile(Enum):
 
 def supported() -> bool:
     """Whether the system calls of this machine are known."""
-    return platform.machine() in _AUDIT
+    return os.uname().machine in _AUDIT
 
 
 @functools.cache
 def program(profile: Profile, own_namespaces: int = 0, own_mount: int = 0) -> list[Instruction]:
     """The filter for `profile`; the zygote may clone into `own_namespaces` (with the signal of an ended child) and
     mount with the flags `own_mount`. Raises KeyError if the machine is not `supported`."""
-    machine = platform.machine()
+    machine = os.uname().machine
     checked = _CHECKED[machine]
     denied = {*_CALLS[machine].values(), *_SAME_EVERYWHERE.values()}
     starting = _START_PROCESS[machine]
