@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from agent.errors import IsolationUnavailable
 from agent.sandbox.contract import Isolation
+from agent.sandbox.walls import scratch
 from agent.sandbox.walls.command import Command
 from agent.sandbox.walls.jail import Materials
 from agent.sandbox.walls.probe import Bait
@@ -42,6 +43,7 @@ _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",
 }
 _START_SECONDS = 60.0
+_REMOVALS, _REMOVAL_SECONDS = 50, 0.02
 MARK_SECONDS = 0.05
 """Limits per test are exact to this; what a test may use is longer by it."""
 
@@ -82,8 +84,11 @@ class Order:
 class WorkerProcess:
     """One worker. Made by `start`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, errors: IO[bytes]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], control: socket.socket, errors: IO[bytes], folder: str | None
+    ) -> None:
         self._process = process
+        self._folder = folder
         self._control = control
         self._errors = errors
         self._loop = asyncio.get_running_loop()
@@ -105,9 +110,10 @@ class WorkerProcess:
     ) -> tuple[WorkerProcess, Isolation]:
         """A worker of `tier` (`A` or `B`) whose walls have been probed; with `starts_processes` its programs may fork
         and execute what the jail shows, `tools` among it. Raises IsolationUnavailable."""
-        worker = cls(*_launch())
+        folder = _folder_of_folders() if tier == "B" else None
+        worker = cls(*_launch(), folder)
         try:
-            materials = _materials(starts_processes=starts_processes, tools=tools)
+            materials = _materials(folder, starts_processes=starts_processes, tools=tools)
             worker._tell({"server": os.getpid(), "tier": tier, "bait": asdict(bait), "materials": asdict(materials)})
             hello = await asyncio.wait_for(worker._hello, _START_SECONDS)
             if hello["missing"]:
@@ -177,6 +183,9 @@ class WorkerProcess:
         """Kill the worker with everything below it and wait for its end."""
         self._lose("closed")
         await asyncio.to_thread(self._process.wait)
+        if self._folder is not None:
+            await asyncio.to_thread(_remove, self._folder)
+            self._folder = None
 
     def _tell(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         if self.lost:
@@ -269,15 +278,34 @@ def _executable() -> str:
     return str(Path(base or sys.executable).resolve())
 
 
-def _materials(*, starts_processes: bool, tools: Sequence[str]) -> Materials:
+def _folder_of_folders() -> str:
+    """A new folder for the private folders of a worker's processes."""
+    memory_backed = "/dev/shm"
+    made = scratch.make(memory_backed if os.access(memory_backed, os.W_OK | os.X_OK) else tempfile.gettempdir(), None)
+    Path(made).chmod(0o711)
+    return made
+
+
+def _remove(folder: str) -> None:
+    """Remove the folder of a worker that has ended; what it ran ends at about the same time."""
+    for _ in range(_REMOVALS):
+        try:
+            scratch.clear(folder)
+        except OSError:
+            time.sleep(_REMOVAL_SECONDS)
+        else:
+            return
+    scratch.clear(folder)
+
+
+def _materials(folder: str | None, *, starts_processes: bool, tools: Sequence[str]) -> Materials:
     folders = dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
     site = [path for path in folders if Path(path).is_dir()]
     prefix = [] if sys.base_prefix in ("/", "/usr", "/usr/local") else [sys.base_prefix]
-    memory_backed = "/dev/shm"
     return Materials(
         interpreter=[*prefix, _executable()],
         packages=site,
-        scratch=memory_backed if os.access(memory_backed, os.W_OK | os.X_OK) else tempfile.gettempdir(),
+        scratch=folder or "",
         starts_processes=starts_processes,
         tools=tools,
     )

@@ -280,6 +280,7 @@ class LandlockJail(Jail):
         self._ruleset = landlock.Ruleset(readable, devices)
         self.packages = list(materials.packages)
         self._scratch = materials.scratch
+        self._worker = os.getpid()
         self.name = "B"
         own_uid = ("another uid",) if identity.mode == "root" else ()
         self.features = (*_LANDLOCK_FEATURES, *own_uid, *_COMMON_FEATURES)
@@ -297,6 +298,8 @@ class LandlockJail(Jail):
         self._limit_resources(allowance, baseline_bytes)
         self._change_user(uid)
         kernel.die_with_parent(signal.SIGKILL)
+        if os.getppid() != self._worker:
+            raise Impossible("the worker has ended")
         self._ruleset.enter(folder)
         kernel.filter_system_calls(seccomp.program(seccomp.Profile.NO_NAMESPACES))
 

@@ -29,9 +29,10 @@ ATTR_READ_ONLY = 1
 ATTR_NOSUID = 2
 ATTR_NODEV = 4
 
+PR_SET_PDEATHSIG = 1
+
 _MNT_DETACH = 2
 _AT_RECURSIVE = 0x8000
-_PR_SET_PDEATHSIG = 1
 _PR_SET_SECCOMP = 22
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
@@ -114,7 +115,7 @@ def pivot_root(new_root: str) -> None:
 
 def die_with_parent(signal: int) -> None:
     """Deliver `signal` to this process when its parent ends. A change of uid clears this."""
-    _check(_libc.prctl(ctypes.c_int(_PR_SET_PDEATHSIG), ctypes.c_ulong(signal), 0, 0, 0))
+    _check(_libc.prctl(ctypes.c_int(PR_SET_PDEATHSIG), ctypes.c_ulong(signal), 0, 0, 0))
 
 
 def forbid_new_privileges() -> None:

@@ -29,6 +29,7 @@ def clear(folder: str) -> None:
         for inner in waiting:
             inner.chmod(0o700)
             for below in _folders_after_removing_files(inner):
+                below.chmod(0o700)
                 below.rename(top / os.urandom(8).hex())
             inner.rmdir()
     top.rmdir()

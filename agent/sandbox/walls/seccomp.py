@@ -62,7 +62,8 @@ _CALLS: dict[str, dict[str, int]] = {
         "mknodat": 259, "sched_setscheduler": 144, "sched_setattr": 314, "sched_setparam": 142, "acct": 163,
         "settimeofday": 164, "clock_settime": 227, "clock_adjtime": 305, "adjtimex": 159, "sethostname": 170,
         "setdomainname": 171, "iopl": 172, "ioperm": 173, "modify_ldt": 154, "syslog": 103, "lookup_dcookie": 212,
-        "vhangup": 153, "uselib": 134, "fanotify_init": 300, "move_pages": 279, "migrate_pages": 256,
+        "vhangup": 153, "uselib": 134, "fanotify_init": 300, "fanotify_mark": 301, "inotify_init": 253,
+        "inotify_add_watch": 254, "inotify_init1": 294, "move_pages": 279, "migrate_pages": 256,
     },
     "aarch64": {
         "socket": 198, "connect": 203, "accept": 202, "bind": 200, "listen": 201, "accept4": 242,
@@ -77,15 +78,16 @@ _CALLS: dict[str, dict[str, int]] = {
         "delete_module": 106, "kexec_load": 104, "kexec_file_load": 294, "personality": 92, "mknodat": 33,
         "sched_setscheduler": 119, "sched_setattr": 274, "sched_setparam": 118, "acct": 89, "settimeofday": 170,
         "clock_settime": 112, "clock_adjtime": 266, "adjtimex": 171, "sethostname": 161, "setdomainname": 162,
-        "syslog": 116, "lookup_dcookie": 18, "vhangup": 58, "fanotify_init": 262, "move_pages": 239,
-        "migrate_pages": 238,
+        "syslog": 116, "lookup_dcookie": 18, "vhangup": 58, "fanotify_init": 262, "fanotify_mark": 263,
+        "inotify_init1": 26, "inotify_add_watch": 27, "move_pages": 239, "migrate_pages": 238,
     },
 }
 _SAME_EVERYWHERE = {
     "pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
     "pidfd_open": 434, "pidfd_getfd": 438, "process_madvise": 440, "mount_setattr": 442, "quotactl_fd": 443,
-    "memfd_secret": 447, "process_mrelease": 448,
+    "memfd_secret": 447, "process_mrelease": 448, "cachestat": 451, "statmount": 457, "listmount": 458,
+    "lsm_get_self_attr": 459, "lsm_set_self_attr": 460, "lsm_list_modules": 461, "open_tree_attr": 467,
 }
 _START_PROCESS = {
     "x86_64": {"fork": 57, "vfork": 58, "execve": 59, "execveat": 322},
@@ -98,13 +100,13 @@ _OTHERS = {
         "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260, "fchmodat": 268,
         "utime": 132, "utimes": 235, "futimesat": 261, "utimensat": 280, "setxattr": 188, "lsetxattr": 189,
         "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "fchmodat2": 452,
-        "setxattrat": 463, "removexattrat": 466,
+        "setxattrat": 463, "removexattrat": 466, "file_setattr": 469,
     },
     "aarch64": {
         "setpriority": 140, "ioprio_set": 30, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240,
         "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55, "utimensat": 88, "setxattr": 5, "lsetxattr": 6,
         "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16, "fchmodat2": 452,
-        "setxattrat": 463, "removexattrat": 466,
+        "setxattrat": 463, "removexattrat": 466, "file_setattr": 469,
     },
 }
 """Calls on other processes by their number, and on attributes of files, which Landlock does not guard."""
@@ -113,12 +115,23 @@ _ON_ITSELF = {
     "aarch64": {"prlimit64": 261, "sched_setaffinity": 122},
 }
 """Calls that may name another process by its number; allowed with 0, the caller."""
+_CLOCKS = {
+    "x86_64": {"clock_gettime": 228, "clock_getres": 229, "clock_nanosleep": 230, "timer_create": 222},
+    "aarch64": {"clock_gettime": 113, "clock_getres": 114, "clock_nanosleep": 115, "timer_create": 107},
+}
+"""Calls on clocks, which may be those of another process."""
 _CHECKED = {
-    "x86_64": {"clone": 56, "socketpair": 53, "ioctl": 16, "mount": 165, "mmap": 9},
-    "aarch64": {"clone": 220, "socketpair": 199, "ioctl": 29, "mount": 40, "mmap": 222},
+    "x86_64": {"clone": 56, "socketpair": 53, "ioctl": 16, "mount": 165, "mmap": 9, "fcntl": 72, "prctl": 157},
+    "aarch64": {"clone": 220, "socketpair": 199, "ioctl": 29, "mount": 40, "mmap": 222, "fcntl": 25, "prctl": 167},
 }
 # fmt: on
 _CLONE3 = 435
+_FIRST_UNKNOWN = 470
+"""Newer calls than this file knows."""
+_WATCH_FOLDER = 1026
+"""F_NOTIFY."""
+_OF_A_PROCESS = 1 << 31
+"""Set in the number of a clock that belongs to some process or thread."""
 
 
 class Profile(Enum):
@@ -166,28 +179,23 @@ def program(profile: Profile, own_namespaces: int = 0, own_mount: int = 0) -> li
     if machine == "x86_64":
         code += [(_JUMP_GREATER_EQUAL, 0, 1, _X32), (_RETURN, 0, 0, _KILL)]
     code += [(_JUMP_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ENOSYS)]
+    code += [(_JUMP_GREATER_EQUAL, 0, 1, _FIRST_UNKNOWN), (_RETURN, 0, 0, _ENOSYS)]
     for number in sorted(denied):
         code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _EPERM)]
     if profile is Profile.NO_NAMESPACES:
         for number in _ON_ITSELF[machine].values():
             code += _argument_rule(number, 0, _only(0))
+        for number in _CLOCKS[machine].values():
+            code += _argument_rule(number, 0, _no_bit_of(_OF_A_PROCESS))
+        code += _argument_rule(checked["prctl"], 0, _neither(kernel.PR_SET_PDEATHSIG))
     if profile is Profile.COUNTS_DATA:
-        code += _argument_rule(checked["mmap"], 3, _none_of(_NOT_COUNTED))
+        code += _argument_rule(checked["mmap"], 3, _no_bit_of(_NOT_COUNTED))
     if profile is Profile.ZYGOTE:
         code += _argument_rule(checked["mount"], 3, _only(own_mount))
     code += _argument_rule(checked["clone"], 0, _clone_rule(profile, own_namespaces))
-    code += _argument_rule(checked["socketpair"], 0, _socketpair_rule(profile))
-    first, second = _TERMINAL_INPUT
-    code += _argument_rule(
-        checked["ioctl"],
-        1,
-        [
-            (_JUMP_EQUAL, 1, 0, first),
-            (_JUMP_EQUAL, 0, 1, second),
-            (_RETURN, 0, 0, _EPERM),
-            (_RETURN, 0, 0, _ALLOW),
-        ],
-    )
+    code += _argument_rule(checked["socketpair"], 0, _socketpair_rule())
+    code += _argument_rule(checked["ioctl"], 1, _neither(*_TERMINAL_INPUT))
+    code += _argument_rule(checked["fcntl"], 1, _neither(_WATCH_FOLDER))
     return [*code, (_RETURN, 0, 0, _ALLOW)]
 
 
@@ -203,11 +211,8 @@ def _clone_rule(profile: Profile, own_namespaces: int) -> list[Instruction]:
     return [*own, *forbidden, (_JUMP_ANY_BIT, 1, 0, _CLONE_THREAD), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
 
 
-def _socketpair_rule(profile: Profile) -> list[Instruction]:
-    """Only sockets within the machine. Datagrams can be sent to any socket in the file system, so where that is the
-    machine's there are only streams."""
-    if profile is not Profile.NO_NAMESPACES:
-        return _only(socket.AF_UNIX)
+def _socketpair_rule() -> list[Instruction]:
+    """Only streams within the machine: datagrams can be sent to any socket in the file system."""
     return [
         (_JUMP_EQUAL, 1, 0, socket.AF_UNIX),
         (_RETURN, 0, 0, _EPERM),
@@ -217,8 +222,13 @@ def _socketpair_rule(profile: Profile) -> list[Instruction]:
     ]
 
 
-def _none_of(bits: int) -> list[Instruction]:
+def _no_bit_of(bits: int) -> list[Instruction]:
     return [(_JUMP_ANY_BIT, 0, 1, bits), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
+
+
+def _neither(*values: int) -> list[Instruction]:
+    tests: list[Instruction] = [(_JUMP_EQUAL, len(values) - at, 0, value) for at, value in enumerate(values)]
+    return [*tests, (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _EPERM)]
 
 
 def _only(value: int) -> list[Instruction]:
