@@ -62,7 +62,7 @@ def find(language: Language, settings: SandboxSettings) -> Toolchain:
     if stripper is None:
         raise NoToolchain(
             f"node {found.version} cannot read TypeScript: install Node.js 22.13 or later (or set "
-            "BURNISH_SANDBOX__NODE to one), or put esbuild or tsc on the PATH"
+            "BURNISH_SANDBOX__NODE to one), or put esbuild, or tsc of TypeScript 5, on the PATH"
         )
     runs = stripper.suffix != ".js"
     return replace(found, stripper=str(stripper), stripper_runs=runs, tools=_seen(*found.tools, str(stripper)))
