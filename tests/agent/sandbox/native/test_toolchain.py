@@ -62,7 +62,9 @@ def test_others_are_refused(tmp_path: Path) -> None:
 def test_typescript_needs_a_node_that_reads_it_or_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(tmp_path, "node", '["/usr/bin/node", "20.1.0", "50000"]')
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(toolchain.NoToolchain, match=r"install Node.js 22\.13 or later .* esbuild, or tsc of TypeScript 5, on the PATH"):
+    with pytest.raises(
+        toolchain.NoToolchain, match=r"install Node.js 22\.13 or later .* esbuild, or tsc of TypeScript 5, on the PATH"
+    ):
         toolchain.find(Language.TYPESCRIPT, SandboxSettings())
     script(tmp_path, "node", '["/usr/bin/node", "22.13.1", "50000"]')
     assert toolchain.find(Language.TYPESCRIPT, SandboxSettings()).stripper == ""
