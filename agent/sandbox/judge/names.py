@@ -12,7 +12,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from agent.sandbox.judge.proxy import NEEDS_PROCESS, Program
+from agent.sandbox.judge.program import Program
+from agent.sandbox.judge.proxy import NEEDS_PROCESS
 from agent.sandbox.suite.recorder import MissingName
 from agent.sandbox.wire.codec import Json
 
@@ -41,8 +42,11 @@ class Names:
         return _imported(name, str(entry[1]), str(entry[2]))
 
     def find_for_import(self, name: str) -> Any:
-        """As `find`, with what the prelude defines. Raises MissingName."""
+        """As `find`, with what the prelude defines; an own name is the program's, whatever else has it. Raises
+        MissingName."""
         try:
+            if self._reported[name][0] == "own":
+                return self._program.name(name)
             return self.find(name)
         except KeyError:
             if name in self._base and not name.startswith("__"):

@@ -19,6 +19,7 @@ import sys
 import threading
 import types
 import warnings
+from collections import deque
 from itertools import islice
 from typing import Any
 
@@ -26,6 +27,7 @@ from agent.sandbox.program import fault, trace
 from agent.sandbox.program.exports import Exports, base_value
 from agent.sandbox.program.operations import OPERATIONS
 from agent.sandbox.program.statements import Statements
+from agent.sandbox.program.told import OF_TESTS
 from agent.sandbox.suite import inside
 from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import Json
@@ -34,9 +36,8 @@ from agent.sandbox.wire.rpc import Gone, Peer, Remote
 PRELUDE = "<prelude>"
 MODULE = "solution"
 
-_COPIED_BACK = (list, dict, set, bytearray)
+_COPIED_BACK = (list, dict, set, bytearray, deque)
 _MAX_NAMES = 10_000
-_MAX_ARGUMENTS = 64 * 1024
 _REHEARSALS = 10
 """Code is adapted while it first runs; what that wrote before the fork no program's process writes again."""
 _reserve = mmap.mmap(-1, 4 << 20)
@@ -187,8 +188,10 @@ class _Program:
                 continue
             home = getattr(value, "__module__", None)
             if callable(value) and type(home) is str and home != self._module.__name__ and name != root:
-                found.append([name, "import", home, str(getattr(value, "__qualname__", name))])
-                continue
+                place = str(getattr(value, "__qualname__", name))
+                if _is_from(home, place, value):
+                    found.append([name, "import", home, place])
+                    continue
             found.append([name, "own"])
         return found
 
@@ -228,7 +231,7 @@ class _Program:
                 _reserve.close()
             if isinstance(error, codec.Unserialisable):
                 return {"err": {"type": "Unserialisable", "message": str(error)}}
-            return {"err": {**self._describe(error), "args": _arguments(error)}}
+            return {"err": {**self._describe(error), "told": self._exports.told.of(error)}}
         finally:
             self._flush()
 
@@ -237,11 +240,15 @@ class _Program:
             return {"ok": self._exports.encode(OPERATIONS[op](*arguments))}
         target, positional, named = arguments
         reply: dict[str, Json] = {"ok": self._exports.encode(target(*positional, **named))}
-        if any(
-            isinstance(item, _COPIED_BACK) or self._exports.shared_name(item) for item in (*positional, *named.values())
-        ):
+        if any(map(self._is_mutable, (*positional, *named.values()))):
             reply["args"] = self._exports.encode([positional, named])
         return reply
+
+    def _is_mutable(self, value: object) -> bool:
+        """Whether the program can change an argument that was copied for it, or what lies in it."""
+        if type(value) is tuple:
+            return any(map(self._is_mutable, value))
+        return isinstance(value, _COPIED_BACK) or self._exports.shared_name(value) is not None
 
     def _describe(self, error: BaseException) -> dict[str, Json]:
         return fault.describe(error, self._statements, self._source, self._given)
@@ -252,9 +259,18 @@ class _Program:
         try:
             reply = self.peer.request("callback", encoded)
         except Remote as remote:
-            kind = fault.builtin_base([str(remote.fault.get("type"))])
-            raise kind(remote.fault.get("message")) from None
+            raise self._raised(remote.fault) from None
         return self._exports.decode(reply["ok"])
+
+    def _raised(self, told: dict[str, Json]) -> BaseException:
+        """The exception that test code raised, as far as it can be one here."""
+        try:
+            raised: Any = self._exports.decode(told["raised"])
+            error: BaseException = raised[0](*raised[1])
+            error.__dict__[OF_TESTS] = told["test"]
+        except Exception:
+            return fault.builtin_base([str(told.get("type"))])(told.get("message"))
+        return error
 
     def _flush(self) -> None:
         try:
@@ -274,13 +290,14 @@ def _opaque(value: object) -> list[Json]:
     return ["h", "x", type(value).__name__[:200], text, truth, base_value(value)]
 
 
-def _arguments(error: BaseException) -> Json:
-    """Arguments of an exception as plain data; None where they are not, or are large."""
-    try:
-        encoded = codec.encode(error.args)
-        return encoded if len(codec.pack(encoded)) <= _MAX_ARGUMENTS else None
-    except (codec.Unserialisable, RecursionError, MemoryError):
-        return None
+def _is_from(module: str, place: str, value: object) -> bool:
+    """Whether an import from there gives `value`, and not only what it was made of."""
+    found: object = sys.modules.get(module)
+    if found is None:
+        return True
+    for part in place.split("."):
+        found = getattr(found, part, None)
+    return found is value
 
 
 def _exit_status(error: SystemExit) -> int:
