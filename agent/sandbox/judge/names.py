@@ -5,9 +5,10 @@ Standard library only: this module runs inside the jail.
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -29,8 +30,13 @@ class Names:
         self._base = base
         self._reported = {str(entry[0]): entry[1:] for entry in reported}
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._reported)
+    def public(self) -> list[str]:
+        """What `import *` brings: never another meaning of a name that everybody has, unless it is the entry point."""
+        return [name for name, entry in self._reported.items() if name == self._root or self._is_public(name, entry)]
+
+    def _is_public(self, name: str, entry: Json) -> bool:
+        known = hasattr(builtins, name) or name in sys.stdlib_module_names
+        return not name.startswith("_") and not (known and entry[0] == "own")
 
     def find(self, name: str) -> Any:
         """The object behind `name`. Raises KeyError if the program does not define it."""
@@ -68,7 +74,7 @@ class Finder:
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         made = _ProgramModule(spec.name)
         made.__dict__["__getattr__"] = self._attribute
-        made.__dict__["__all__"] = [name for name in self._names if not name.startswith("_")]
+        made.__dict__["__all__"] = self._names.public()
         return made
 
     def exec_module(self, module: ModuleType) -> None:

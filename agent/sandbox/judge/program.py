@@ -7,17 +7,20 @@ runs inside the jail.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.sandbox.judge.errors import FAULT, HANDLE, Errors, travelling
 from agent.sandbox.judge.merging import merge
-from agent.sandbox.judge.proxy import Proxy, kind_of_proxy
+from agent.sandbox.judge.proxy import KindOfProxy, Proxy, kind_of_proxy
 from agent.sandbox.judge.running import Running, coroutine, generator
 from agent.sandbox.program import fault
 from agent.sandbox.program.exports import OFFERED
 from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Connection, Gone, Remote
+
+_NONE: dict[str, Any] = {}
 
 
 class Program:
@@ -31,25 +34,23 @@ class Program:
         self._proxies: dict[int, object] = {}
         self._kinds: dict[int, type[Proxy]] = {}
         self._running: dict[int, int] = {}
+        self._kept: list[object] = []
         self._errors = Errors(self)
 
     def call(self, target: object, positional: tuple[object, ...], named: dict[str, object]) -> object:
         """Call an object of the program. Mutable arguments are updated to what it made of them."""
         reply = self._request("call", [target, list(positional), named])
+        self._follow(reply, positional, named)
         value = self.decode(reply.get("ok"))
-        if "args" in reply:
-            after = self.decode(reply["args"])
-            if isinstance(after, list) and len(after) == 2:
-                shared = self._shared.values()
-                merge(list(positional), after[0], shared)
-                merge(named, after[1], shared)
         if isinstance(value, Proxy) and isinstance(target, Proxy) and target.burnish_builds:
             value.burnish_become_own()
         return value
 
     def operate(self, name: str, *arguments: object) -> Any:
         """Apply an operation of `OPERATIONS`."""
-        return self.decode(self._request(name, list(arguments)).get("ok"))
+        reply = self._request(name, list(arguments))
+        self._follow(reply)
+        return self.decode(reply.get("ok"))
 
     def attribute(self, target: object, name: str) -> Any:
         """An attribute of an object of the program."""
@@ -62,10 +63,9 @@ class Program:
         except Remote:
             raise KeyError(name) from None
 
-    def class_of(self, proxy: Proxy) -> object:
-        """The class of a `proxy` for an instance."""
-        owner = proxy.burnish_class
-        return None if owner is None else self._proxy(owner, "class", type(proxy).__name__, None)
+    def class_of(self, kind: KindOfProxy) -> Any:
+        """The class whose instances have stand-ins of this kind."""
+        return self._proxy(kind.burnish_of, "class", kind.__name__, None)
 
     def decode(self, wire: Json) -> object:
         """A value from the program. Raises Malformed as `codec.decode` does."""
@@ -95,13 +95,18 @@ class Program:
             if type(told) is not dict:
                 kind = fault.builtin_base([str(described.get("type"))])
                 error = kind(str(described.get("message", "")))
-            elif "test" in told:
-                error = self._raised(told["test"])
             else:
                 error = self._errors.make(told)
             setattr(error, FAULT, described)
         except Exception as failure:
             raise Gone(f"an exception that cannot be made: {type(failure).__name__}") from None
+        return error
+
+    def raised(self, number: Json) -> Exception:
+        """An exception that test code raised in a call of the program. Raises what it may if there is none."""
+        error = self._resolve(["h", "j", number])
+        if not isinstance(error, Exception):
+            raise TypeError("an exception of the tests that is none")
         return error
 
     def _request(self, op: str, arguments: list[object]) -> dict[str, Json]:
@@ -114,12 +119,22 @@ class Program:
             raise codec.Unserialisable(described.get("message"))
         raise self.exception(described)
 
-    def _raised(self, number: Json) -> BaseException:
-        """An exception that test code raised in a call of the program."""
-        error = self._resolve(["h", "j", number])
-        if not isinstance(error, Exception):
-            raise TypeError("an exception of the tests that is none")
-        return error
+    def _follow(self, reply: dict[str, Json], positional: Sequence[Any] = (), named: Mapping[str, Any] = _NONE) -> None:
+        """Make mutable arguments what the program made of them: those of this call, and those it kept before."""
+        if not ("args" in reply or "changed" in reply):
+            return
+        shared = self._shared.values()
+        try:
+            if "args" in reply:
+                after: Any = self.decode(reply["args"])
+                merge(list(positional), after[0], shared)
+                merge(dict(named), after[1], shared)
+            for place in reply.get("kept", ()):
+                self._kept.append(named[place] if type(place) is str else positional[place])
+            for number, wire in reply.get("changed", ()):
+                merge(self._kept[number], self.decode(wire), shared)
+        except (TypeError, ValueError, LookupError) as error:
+            raise codec.Malformed(f"not arguments after a call: {type(error).__name__}") from None
 
     def _encode(self, value: object) -> Json:
         return codec.encode(value, self._export, self._shared_name)
@@ -157,7 +172,7 @@ class Program:
                 made = Proxy.__new__(Proxy)
             else:
                 if owner not in self._kinds:
-                    self._kinds[owner] = kind_of_proxy(owner, name)
+                    self._kinds[owner] = kind_of_proxy(self, owner, name)
                 made = self._kinds[owner].__new__(self._kinds[owner])
             made.burnish_init(self, index, kind, name, owner, None if base is None else codec.decode(base))
             self._proxies[index] = made

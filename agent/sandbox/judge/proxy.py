@@ -32,8 +32,11 @@ class Home(Protocol):
     def decode(self, wire: Any) -> object:
         """A value from the program. Raises Malformed."""
 
-    def class_of(self, proxy: Proxy) -> object:
-        """The class of a `proxy` for an instance."""
+    def raised(self, number: Any) -> Exception:
+        """An exception that test code raised in a call of the program."""
+
+    def class_of(self, kind: KindOfProxy) -> Any:
+        """The class whose instances have stand-ins of this kind."""
 
 
 class Proxy:
@@ -71,10 +74,6 @@ class Proxy:
     def __getattr__(self, name: str) -> Any:
         return self.burnish_program.attribute(self, name)
 
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        return self.burnish_program.class_of(self) or type(self)
-
     @property
     def __dict__(self) -> Any:  # type: ignore[override]
         return self.burnish_program.attribute(self, "__dict__")
@@ -97,8 +96,8 @@ class Proxy:
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Proxy):
-            if isinstance(other, type) and issubclass(other, Proxy):
-                return bool(self.burnish_index == getattr(other, "burnish_of", None))
+            if isinstance(other, KindOfProxy):
+                return bool(self.burnish_index == other.burnish_of)
             return self.burnish_base is not None and bool(self.burnish_base == other)
         if self.burnish_index == other.burnish_index:
             return True
@@ -166,9 +165,26 @@ class Proxy:
         return self.burnish_program.operate("deepcopy", self)
 
 
-def kind_of_proxy(owner: int, name: str) -> type[Proxy]:
-    """The class of all stand-ins for instances of one class of the program, so that `type` tells its name."""
-    return type(name, (Proxy,), {"__slots__": (), "burnish_of": owner})
+class KindOfProxy(type):
+    """Class of all stand-ins for instances of one class of the program: what `type` tells of them."""
+
+    burnish_home: Home
+    burnish_of: int
+
+    def __call__(cls, *positional: object, **named: object) -> Any:
+        return cls.burnish_home.class_of(cls)(*positional, **named)
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        return cls.burnish_home.attribute(cls.burnish_home.class_of(cls), name)
+
+
+def kind_of_proxy(home: Home, owner: int, name: str) -> type[Proxy]:
+    """The kind for the class of this number and name."""
+    made: Any = KindOfProxy(name, (Proxy,), {"__slots__": (), "burnish_home": home, "burnish_of": owner})
+    kind: type[Proxy] = made
+    return kind
 
 
 class _Iterator:

@@ -19,12 +19,11 @@ import sys
 import threading
 import types
 import warnings
-from collections import deque
-from itertools import islice
 from typing import Any
 
-from agent.sandbox.program import fault, trace
+from agent.sandbox.program import fault, names, trace
 from agent.sandbox.program.exports import Exports, base_value
+from agent.sandbox.program.kept import Kept
 from agent.sandbox.program.operations import OPERATIONS
 from agent.sandbox.program.statements import Statements
 from agent.sandbox.program.told import OF_TESTS
@@ -36,8 +35,6 @@ from agent.sandbox.wire.rpc import Gone, Peer, Remote
 PRELUDE = "<prelude>"
 MODULE = "solution"
 
-_COPIED_BACK = (list, dict, set, bytearray, deque)
-_MAX_NAMES = 10_000
 _REHEARSALS = 10
 """Code is adapted while it first runs; what that wrote before the fork no program's process writes again."""
 _reserve = mmap.mmap(-1, 4 << 20)
@@ -78,6 +75,7 @@ class _Program:
         self._module = types.ModuleType(MODULE)
         self._given: dict[str, object] = {}
         self._exports = Exports(self._module, self._call_back)
+        self._kept = Kept(self._exports)
         self._stdout = sys.stdout
 
     def rehearse(self) -> None:
@@ -99,7 +97,7 @@ class _Program:
             self._report(error)
             return
         self._flush()
-        self.peer.send({"names": self._names(order["entry_point"]) if order["names"] else []})
+        self.peer.send({"names": names.told(self._module, self._given, order["entry_point"]) if order["names"] else []})
 
     def run_as_main(self, order: dict[str, Json]) -> int:
         """Execute the program as a script; its fault, if any, is sent before the process ends."""
@@ -175,26 +173,6 @@ class _Program:
             self._statements = None
             return compile(self._source, trace.PROGRAM, "exec", dont_inherit=True)
 
-    def _names(self, entry_point: str | None) -> list[Json]:
-        """What tests may use by name: `[name, "import", module, attribute]` for what was imported, `[name, "own"]` for
-        the program's own. Names the prelude defined are left out: the judge has its own."""
-        root = (entry_point or "").split("(")[0].split(".")[0]
-        found: list[Json] = []
-        for name, value in islice(list(self._module.__dict__.items()), _MAX_NAMES):
-            if name.startswith("__") or (name in self._given and name != root):
-                continue
-            if isinstance(value, types.ModuleType):
-                found.append([name, "import", str(value.__name__), ""])
-                continue
-            home = getattr(value, "__module__", None)
-            if callable(value) and type(home) is str and home != self._module.__name__ and name != root:
-                place = str(getattr(value, "__qualname__", name))
-                if _is_from(home, place, value):
-                    found.append([name, "import", home, place])
-                    continue
-            found.append([name, "own"])
-        return found
-
     def _report(self, error: BaseException) -> None:
         self._flush()
         described = self._describe(error)
@@ -231,27 +209,31 @@ class _Program:
                 _reserve.close()
             if isinstance(error, codec.Unserialisable):
                 return {"err": {"type": "Unserialisable", "message": str(error)}}
-            return {"err": {**self._describe(error), "told": self._exports.told.of(error)}}
+            return {"err": {**self._describe(error), "told": self._told(error)}}
         finally:
             self._flush()
 
     def _operate(self, op: str, arguments: Any) -> dict[str, Json]:
-        if op != "call":
-            return {"ok": self._exports.encode(OPERATIONS[op](*arguments))}
-        target, positional, named = arguments
-        reply: dict[str, Json] = {"ok": self._exports.encode(target(*positional, **named))}
-        if any(map(self._is_mutable, (*positional, *named.values()))):
-            reply["args"] = self._exports.encode([positional, named])
+        if op == "call":
+            target, positional, named = arguments
+            reply: dict[str, Json] = {"ok": self._exports.encode(target(*positional, **named))}
+            if any(map(self._kept.is_mutable, (*positional, *named.values()))):
+                reply["args"] = self._exports.encode([positional, named])
+                reply["kept"] = self._kept.keep(positional, named)
+        else:
+            reply = {"ok": self._exports.encode(OPERATIONS[op](*arguments))}
+        if changed := self._kept.changed():
+            reply["changed"] = changed
         return reply
-
-    def _is_mutable(self, value: object) -> bool:
-        """Whether the program can change an argument that was copied for it, or what lies in it."""
-        if type(value) is tuple:
-            return any(map(self._is_mutable, value))
-        return isinstance(value, _COPIED_BACK) or self._exports.shared_name(value) is not None
 
     def _describe(self, error: BaseException) -> dict[str, Json]:
         return fault.describe(error, self._statements, self._source, self._given)
+
+    def _told(self, error: BaseException) -> Json:
+        try:
+            return self._exports.told.of(error)
+        except (MemoryError, RecursionError):
+            return None
 
     def _call_back(self, number: int, name: str, arguments: Json) -> object:
         encoded = self._exports.encode([name, *arguments])
@@ -288,16 +270,6 @@ def _opaque(value: object) -> list[Json]:
     except Exception:
         text, truth = "", True
     return ["h", "x", type(value).__name__[:200], text, truth, base_value(value)]
-
-
-def _is_from(module: str, place: str, value: object) -> bool:
-    """Whether an import from there gives `value`, and not only what it was made of."""
-    found: object = sys.modules.get(module)
-    if found is None:
-        return True
-    for part in place.split("."):
-        found = getattr(found, part, None)
-    return found is value
 
 
 def _exit_status(error: SystemExit) -> int:
