@@ -72,6 +72,8 @@ class Proxy:
         object.__setattr__(self, "burnish_own", True)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__array"):
+            raise AttributeError(f"{name} would let numpy read memory where the program says")
         return self.burnish_program.attribute(self, name)
 
     @property
