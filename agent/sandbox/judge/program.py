@@ -120,7 +120,8 @@ class Program:
         raise self.exception(described)
 
     def _follow(self, reply: dict[str, Json], positional: Sequence[Any] = (), named: Mapping[str, Any] = _NONE) -> None:
-        """Make mutable arguments what the program made of them: those of this call, and those it kept before."""
+        """Make mutable arguments what the program made of them: those of this call, and those it kept before. Raises
+        Gone."""
         if not ("args" in reply or "changed" in reply):
             return
         shared = self._shared.values()
@@ -134,7 +135,7 @@ class Program:
             for number, wire in reply.get("changed", ()):
                 merge(self._kept[number], self.decode(wire), shared)
         except (TypeError, ValueError, LookupError) as error:
-            raise codec.Malformed(f"not arguments after a call: {type(error).__name__}") from None
+            raise Gone(f"not arguments after a call: {type(error).__name__}") from None
 
     def _encode(self, value: object) -> Json:
         return codec.encode(value, self._export, self._shared_name)
