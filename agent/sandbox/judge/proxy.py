@@ -1,9 +1,9 @@
 """Stand-ins for the program's objects inside the judge: every use is a call into the program's process.
 
 What a stand-in may do is limited where the program could cheat: it never equals plain data and is never smaller or
-larger than plain data. The program sees the other operand of an operator only where the test makes its object itself
-(`burnish_own`): by calling a class, which must be one by the name that the test uses too, since the program may call
-anything a class. Standard library only: this module runs inside the jail.
+larger than plain data. The program sees the other operand of an operator, or of a method like one, only where the test
+makes its object itself (`burnish_own`): by calling a class, which must be one by the name that the test uses too, since
+the program may call anything a class. Standard library only: this module runs inside the jail.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any, Protocol
 from agent.sandbox.program.operations import OPERATIONS
 
 NEEDS_PROCESS = "needs the program's own objects: mark the tests in_process"
+
+_CLAIMS = frozenset(("startswith", "endswith", "issubset", "issuperset", "isdisjoint"))
+"""Methods by which texts and sets say whether what is expected of them holds."""
 
 
 class Home(Protocol):
@@ -74,6 +77,8 @@ class Proxy:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__array"):
             raise AttributeError(f"{name} would let numpy read memory where the program says")
+        if name in _CLAIMS and self.burnish_kind == "object" and not self.burnish_own:
+            raise AttributeError(f"{name}: an object that stands for plain data must be plain data")
         return self.burnish_program.attribute(self, name)
 
     @property

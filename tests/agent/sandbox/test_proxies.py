@@ -29,7 +29,7 @@ AGREES = """
     def __sub__(self, other): return 0
     __rsub__ = __sub__
     def __lt__(self, other): return True
-    __gt__ = __contains__ = __lt__
+    __gt__ = __contains__ = startswith = issubset = __lt__
 """
 
 
@@ -45,6 +45,7 @@ AGREES = """
 )
 async def test_results_of_a_function_never_see_what_is_expected(pool: WorkerPool, code: str) -> None:
     source = "x = f(5)\nassert abs(x - 6) < 1e-6\nassert abs(6 - x) < 1e-6\nassert 5 < x < 7\nassert 6 in x\n"
+    source += "assert x.startswith('6')\nassert x.issubset({6})\n"
     assert Outcome.PASSED not in await outcomes(pool, code, source)
 
 
@@ -57,10 +58,9 @@ class Vector:
     def __eq__(self, other): return self.xs == other.xs
     def __lt__(self, n): return max(self.xs) < n
     def __contains__(self, x): return x in self.xs
+    def issubset(self, xs): return set(self.xs) <= set(xs)
 """
-    source = (
-        "v = Vector(1, 2)\nassert v * 3 == Vector(3, 6) and 3 * v == v * 3\nassert v < 5 and not v < 2\nassert 2 in v"
-    )
+    source = "v = Vector(1, 2)\nassert v * 3 == Vector(3, 6) and 3 * v == v * 3\nassert v < 5 and not v < 2\nassert 2 in v and v.issubset([2, 1])"
     await passes(pool, code, source)
 
 
