@@ -34,7 +34,7 @@ class Names:
         """What `import *` brings: never another meaning of a name that everybody has, unless it is the entry point."""
         return [name for name, entry in self._reported.items() if name == self._root or self._is_public(name, entry)]
 
-    def _is_public(self, name: str, entry: Json) -> bool:
+    def _is_public(self, name: str, entry: list[str]) -> bool:
         known = hasattr(builtins, name) or name in sys.stdlib_module_names
         return not name.startswith("_") and not (known and entry[0] == "own")
 
