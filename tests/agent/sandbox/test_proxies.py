@@ -71,7 +71,7 @@ async def test_attributes_never_hide_what_a_given_class_does(pool: WorkerPool) -
     source = "assert f(1).same(Node(2))\n"
     for hidden in ("node.same = lambda other: True", "node.__dict__['__dict__'] = {'same': lambda other: True}"):
         code = f"def f(x):\n    node = Node(1)\n    {hidden}\n    return node\n"
-        assert await outcomes(pool, code, source, prelude=prelude) == [Outcome.FAILED_TEST]
+        assert Outcome.PASSED not in await outcomes(pool, code, source, prelude)
 
 
 async def test_identity_and_types(pool: WorkerPool) -> None:
