@@ -18,8 +18,9 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.sandbox.judge.batch import Batch
+from agent.sandbox.judge.errors import FAULT
 from agent.sandbox.judge.names import Finder, Names
-from agent.sandbox.judge.proxy import FAULT, Program
+from agent.sandbox.judge.program import Program
 from agent.sandbox.program.trace import Hits
 from agent.sandbox.suite.fixtures import Fixtures
 from agent.sandbox.suite.recorder import MAX_TEXT, Recorder, Send

@@ -5,14 +5,16 @@ Standard library only: this module runs inside the jail.
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from agent.sandbox.judge.proxy import NEEDS_PROCESS, Program
+from agent.sandbox.judge.program import Program
+from agent.sandbox.judge.proxy import NEEDS_PROCESS
 from agent.sandbox.suite.recorder import MissingName
 from agent.sandbox.wire.codec import Json
 
@@ -28,8 +30,13 @@ class Names:
         self._base = base
         self._reported = {str(entry[0]): entry[1:] for entry in reported}
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._reported)
+    def public(self) -> list[str]:
+        """What `import *` brings: never another meaning of a name that everybody has, unless it is the entry point."""
+        return [name for name, entry in self._reported.items() if name == self._root or self._is_public(name, entry)]
+
+    def _is_public(self, name: str, entry: list[str]) -> bool:
+        known = hasattr(builtins, name) or name in sys.stdlib_module_names
+        return not name.startswith("_") and not (known and entry[0] == "own")
 
     def find(self, name: str) -> Any:
         """The object behind `name`. Raises KeyError if the program does not define it."""
@@ -41,8 +48,11 @@ class Names:
         return _imported(name, str(entry[1]), str(entry[2]))
 
     def find_for_import(self, name: str) -> Any:
-        """As `find`, with what the prelude defines. Raises MissingName."""
+        """As `find`, with what the prelude defines; an own name is the program's, whatever else has it. Raises
+        MissingName."""
         try:
+            if self._reported[name][0] == "own":
+                return self._program.name(name)
             return self.find(name)
         except KeyError:
             if name in self._base and not name.startswith("__"):
@@ -64,7 +74,7 @@ class Finder:
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         made = _ProgramModule(spec.name)
         made.__dict__["__getattr__"] = self._attribute
-        made.__dict__["__all__"] = [name for name in self._names if not name.startswith("_")]
+        made.__dict__["__all__"] = self._names.public()
         return made
 
     def exec_module(self, module: ModuleType) -> None:

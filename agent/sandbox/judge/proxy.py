@@ -1,169 +1,95 @@
 """Stand-ins for the program's objects inside the judge: every use is a call into the program's process.
 
-Plain data comes back as itself, so most tests never hold a proxy to a result. What a proxy may do is limited where the
-program could cheat: it never equals plain data, is never smaller or larger than plain data, and sees the other operand
-of an operator only if the test itself constructed the object. Standard library only: this module runs inside the jail.
+What a stand-in may do is limited where the program could cheat: it never equals plain data and is never smaller or
+larger than plain data. The program sees the other operand of an operator, or of a method like one, only where the test
+makes its object itself (`burnish_own`): by calling a class, which must be one by the name that the test uses too, since
+the program may call anything a class. Standard library only: this module runs inside the jail.
 """
 
 from __future__ import annotations
 
-import collections
+import functools
 from collections.abc import Callable, Iterator
-from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, Protocol
 
-from agent.sandbox.program import fault
 from agent.sandbox.program.operations import OPERATIONS
-from agent.sandbox.wire import codec
-from agent.sandbox.wire.codec import Json
-from agent.sandbox.wire.rpc import Connection, Remote
 
-FAULT = "__burnish_fault__"
-"""Attribute of an exception that came from the program: the fault record."""
 NEEDS_PROCESS = "needs the program's own objects: mark the tests in_process"
-_HANDLE = "__burnish_handle__"
+
+_CLAIMS = frozenset(("startswith", "endswith", "issubset", "issuperset", "isdisjoint"))
+"""Methods by which texts and sets say whether what is expected of them holds."""
 
 
-class Program:
-    """The program's process as the judge sees it."""
-
-    def __init__(self, peer: Connection, shared: dict[str, type]) -> None:
-        self.peer = peer
-        self._shared = shared
-        self._exported: list[object] = []
-        self._stubs: dict[str, type[BaseException]] = {}
+class Home(Protocol):
+    """Where the objects are."""
 
     def call(self, target: object, positional: tuple[object, ...], named: dict[str, object]) -> object:
-        """Call an object of the program. Mutable arguments are updated to what it made of them."""
-        reply = self._request("call", [target, list(positional), named])
-        value = self.decode(reply.get("ok"))
-        if "args" in reply:
-            after = self.decode(reply["args"])
-            if isinstance(after, list) and len(after) == 2:
-                _merge(list(positional), after[0])
-                _merge(named, after[1])
-        if isinstance(value, Proxy) and isinstance(target, Proxy) and target.burnish_kind == "class":
-            value.burnish_own = True
-        return value
+        """Call an object of the program."""
 
     def operate(self, name: str, *arguments: object) -> Any:
-        """Apply an operation of `candidate._OPERATIONS`."""
-        return self.decode(self._request(name, list(arguments)).get("ok"))
+        """Apply an operation of `OPERATIONS`."""
 
-    def name(self, name: str) -> object:
-        """The program's object of that name. Raises KeyError if there is none, or it cannot travel."""
-        try:
-            return self.decode(self.peer.request("name", name).get("ok"))
-        except Remote:
-            raise KeyError(name) from None
+    def attribute(self, target: object, name: str) -> Any:
+        """An attribute of an object of the program."""
 
-    def decode(self, wire: Json) -> object:
-        """A value from the program. Raises Malformed as `codec.decode` does."""
-        return codec.decode(wire, self._resolve, self._shared, arrays=True)
+    def decode(self, wire: Any) -> object:
+        """A value from the program. Raises Malformed."""
 
-    def answer(self, op: str, wire: Json) -> dict[str, Json]:
-        """Serve a call from the program to a function or object of the test code."""
-        try:
-            if op != "callback":
-                raise TypeError(f"unknown operation {op}")
-            decoded: Any = codec.decode(wire, self._resolve, self._shared)
-            name, positional, named = decoded
-            target: Any = self._exported[wire["h"]]
-            if name:
-                if str(name).startswith("_"):
-                    raise AttributeError(name)
-                target = getattr(target, name)
-            value = target(*positional, **named)
-            return {"ok": codec.encode(value, self._export, self._shared_name)}
-        except Exception as error:
-            return {"err": {"type": _builtin_name(error), "message": fault.message_of(error)}}
+    def raised(self, number: Any) -> Exception:
+        """An exception that test code raised in a call of the program."""
 
-    def exception(self, described: dict[str, Json]) -> BaseException:
-        """The exception that the program raised, as its class is known here."""
-        bases = described.get("bases")
-        names = [name for name in bases if type(name) is str] if type(bases) is list else []
-        kind = self._stub(names)
-        error = kind.__new__(kind)
-        try:
-            arguments = codec.decode(described["args"]) if described.get("args") else None
-        except codec.Malformed:
-            arguments = None
-        error.args = arguments if isinstance(arguments, tuple) else (str(described.get("message", "")),)
-        setattr(error, FAULT, described)
-        return error
-
-    def _request(self, op: str, arguments: list[object]) -> dict[str, Json]:
-        wire = codec.encode(arguments, self._export, self._shared_name)
-        try:
-            return self.peer.request(op, wire)
-        except Remote as remote:
-            if remote.fault.get("type") == "Unserialisable" and "bases" not in remote.fault:
-                raise codec.Unserialisable(remote.fault.get("message")) from None
-            raise self.exception(remote.fault) from None
-
-    def _stub(self, names: list[str]) -> type[BaseException]:
-        if not names:
-            return Exception
-        builtin = fault.builtin_base(names[:1])
-        if builtin.__name__ == names[0]:
-            return builtin
-        if names[0] not in self._stubs:
-            self._stubs[names[0]] = type(names[0], (self._stub(names[1:]),), {})
-        return self._stubs[names[0]]
-
-    def _resolve(self, wire: list[Json]) -> object:
-        if wire[1] == "j":
-            return self._exported[wire[2]]
-        _, _, index, kind, name, extra = wire
-        if kind == "class" and extra is not None:
-            stub = self._stub(list(extra))
-            if stub.__name__ in self._stubs:
-                setattr(stub, _HANDLE, index)
-            return stub
-        owner, base = extra if kind == "object" else (None, None)
-        proxy = Proxy.__new__(Proxy)
-        proxy.burnish_init(self, index, kind, name, owner, base)
-        return proxy
-
-    def _export(self, value: object) -> list[Json]:
-        if isinstance(value, Proxy):
-            return ["h", "c", value.burnish_index]
-        if isinstance(value, type) and _HANDLE in value.__dict__:
-            return ["h", "c", value.__dict__[_HANDLE]]
-        self._exported.append(value)
-        return ["h", "j", len(self._exported) - 1]
-
-    def _shared_name(self, value: object) -> str | None:
-        name = type(value).__name__
-        return name if self._shared.get(name) is type(value) else None
+    def class_of(self, kind: KindOfProxy) -> Any:
+        """The class whose instances have stand-ins of this kind."""
 
 
 class Proxy:
     """One object of the program: a function, a class or an instance."""
 
-    burnish_program: Program
-    burnish_index: int
-    burnish_kind: str
-    burnish_name: str
-    burnish_class: int | None
-    burnish_base: object
-    burnish_own: bool
+    __slots__ = (
+        "__weakref__", "burnish_base", "burnish_builds", "burnish_class", "burnish_index", "burnish_kind",
+        "burnish_name", "burnish_own", "burnish_program",
+    )  # fmt: skip
 
-    def burnish_init(self, program: Program, index: int, kind: str, name: str, owner: int | None, base: object) -> None:
+    def burnish_init(
+        self, program: Home, index: int, kind: str, name: str, owner: int | None = None, base: object = None
+    ) -> None:
         """Fill the fields; `owner` is the reference of the class, `base` the plain value of an enum member."""
-        state = self.__dict__
-        state["burnish_program"], state["burnish_index"], state["burnish_kind"] = program, index, kind
-        state["burnish_name"], state["burnish_class"] = name, owner
-        state["burnish_base"] = None if base is None else codec.decode(base)
-        state["burnish_own"] = False
+        keep = functools.partial(object.__setattr__, self)
+        keep("burnish_program", program)
+        keep("burnish_index", index)
+        keep("burnish_kind", kind)
+        keep("burnish_name", name)
+        keep("burnish_class", owner)
+        keep("burnish_base", base)
+        keep("burnish_builds", None)
+        keep("burnish_own", False)
+
+    def burnish_known_as(self, name: str) -> None:
+        """The test calls this object `name`; one name that no class has is enough for it not to be taken for one."""
+        bare = name.strip("_")
+        is_class = self.burnish_kind == "class" and bare[:1].isupper() and "_" not in bare
+        object.__setattr__(self, "burnish_builds", is_class and self.burnish_builds is not False)
+
+    def burnish_become_own(self) -> None:
+        """The test made this object itself."""
+        object.__setattr__(self, "burnish_own", True)
 
     def __getattr__(self, name: str) -> Any:
-        return self.burnish_program.operate("getattr", self, name)
+        if name.startswith("__array"):
+            raise AttributeError(f"{name} would let numpy read memory where the program says")
+        if name in _CLAIMS and self.burnish_kind == "object" and not self.burnish_own:
+            raise AttributeError(f"{name}: an object that stands for plain data must be plain data")
+        return self.burnish_program.attribute(self, name)
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        return self.burnish_program.attribute(self, "__dict__")
+
+    @property
+    def __doc__(self) -> Any:  # type: ignore[override]
+        return self.burnish_program.attribute(self, "__doc__")
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name == "burnish_own":
-            self.__dict__[name] = value
-            return
         self.burnish_program.operate("setattr", self, name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -177,6 +103,8 @@ class Proxy:
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Proxy):
+            if isinstance(other, KindOfProxy):
+                return bool(self.burnish_index == other.burnish_of)
             return self.burnish_base is not None and bool(self.burnish_base == other)
         if self.burnish_index == other.burnish_index:
             return True
@@ -204,6 +132,18 @@ class Proxy:
     def __next__(self) -> Any:
         return self.burnish_program.operate("next", self)
 
+    def __aiter__(self) -> Any:
+        return self.burnish_program.operate("aiter", self)
+
+    async def __anext__(self) -> Any:
+        return self.burnish_program.operate("anext", self)
+
+    async def __aenter__(self) -> Any:
+        return self.burnish_program.operate("aenter", self)
+
+    async def __aexit__(self, *details: object) -> bool:
+        return bool(self.burnish_program.operate("aexit", self))
+
     def __instancecheck__(self, value: object) -> bool:
         return isinstance(value, Proxy) and bool(self.burnish_program.operate("isinstance", value, self))
 
@@ -224,6 +164,34 @@ class Proxy:
 
     def __dir__(self) -> list[str]:
         return list(self.burnish_program.operate("dir", self))
+
+    def __copy__(self) -> Any:
+        return self.burnish_program.operate("copy", self)
+
+    def __deepcopy__(self, seen: object) -> Any:
+        return self.burnish_program.operate("deepcopy", self)
+
+
+class KindOfProxy(type):
+    """Class of all stand-ins for instances of one class of the program: what `type` tells of them."""
+
+    burnish_home: Home
+    burnish_of: int
+
+    def __call__(cls, *positional: object, **named: object) -> Any:
+        return cls.burnish_home.class_of(cls)(*positional, **named)
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        return cls.burnish_home.attribute(cls.burnish_home.class_of(cls), name)
+
+
+def kind_of_proxy(home: Home, owner: int, name: str) -> type[Proxy]:
+    """The kind for the class of this number and name."""
+    made: Any = KindOfProxy(name, (Proxy,), {"__slots__": (), "burnish_home": home, "burnish_of": owner})
+    kind: type[Proxy] = made
+    return kind
 
 
 class _Iterator:
@@ -270,7 +238,7 @@ def _reflected(name: str) -> Callable[[Proxy, object], Any]:
 
 def _owned(operand: Proxy, value: object) -> object:
     if isinstance(value, Proxy) and operand.burnish_own:
-        value.burnish_own = True
+        value.burnish_become_own()
     return value
 
 
@@ -289,34 +257,3 @@ for _name in ("getitem", "setitem", "delitem"):
         f"__{_name}__",
         lambda self, *arguments, _operation=_name: self.burnish_program.operate(_operation, self, *arguments),
     )
-
-
-def _builtin_name(error: BaseException) -> str:
-    return fault.builtin_base([kind.__name__ for kind in type(error).__mro__]).__name__
-
-
-def _merge(old: Any, new: Any) -> Any:
-    """Make `old` hold what `new` holds, keeping its identity and that of mutable values inside where kinds match."""
-    if isinstance(old, list) and isinstance(new, list):
-        kept = [_merge(old[i], new[i]) if i < len(old) else new[i] for i in range(len(new))]
-        old[:] = kept
-        return old
-    if isinstance(old, dict) and isinstance(new, dict):
-        merged = {key: _merge(old[key], value) if key in old else value for key, value in new.items()}
-        old.clear()
-        old.update(merged)
-        return old
-    if isinstance(old, set) and isinstance(new, set):
-        old.clear()
-        old.update(new)
-        return old
-    if isinstance(old, bytearray | collections.deque) and type(old) is type(new):
-        old.clear()
-        old.extend(new)
-        return old
-    plain = isinstance(old, int | float | str | bytes | tuple | Proxy | FunctionType | MethodType | type)
-    if not plain and type(old) is type(new) and hasattr(old, "__dict__"):
-        old.__dict__.clear()
-        old.__dict__.update(new.__dict__)
-        return old
-    return new

@@ -19,13 +19,14 @@ import sys
 import threading
 import types
 import warnings
-from itertools import islice
 from typing import Any
 
-from agent.sandbox.program import fault, trace
+from agent.sandbox.program import fault, names, trace
 from agent.sandbox.program.exports import Exports, base_value
+from agent.sandbox.program.kept import Kept
 from agent.sandbox.program.operations import OPERATIONS
 from agent.sandbox.program.statements import Statements
+from agent.sandbox.program.told import OF_TESTS
 from agent.sandbox.suite import inside
 from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import Json
@@ -34,9 +35,6 @@ from agent.sandbox.wire.rpc import Gone, Peer, Remote
 PRELUDE = "<prelude>"
 MODULE = "solution"
 
-_COPIED_BACK = (list, dict, set, bytearray)
-_MAX_NAMES = 10_000
-_MAX_ARGUMENTS = 64 * 1024
 _REHEARSALS = 10
 """Code is adapted while it first runs; what that wrote before the fork no program's process writes again."""
 _reserve = mmap.mmap(-1, 4 << 20)
@@ -77,6 +75,7 @@ class _Program:
         self._module = types.ModuleType(MODULE)
         self._given: dict[str, object] = {}
         self._exports = Exports(self._module, self._call_back)
+        self._kept = Kept(self._exports)
         self._stdout = sys.stdout
 
     def rehearse(self) -> None:
@@ -98,7 +97,7 @@ class _Program:
             self._report(error)
             return
         self._flush()
-        self.peer.send({"names": self._names(order["entry_point"]) if order["names"] else []})
+        self.peer.send({"names": names.told(self._module, self._given, order["entry_point"]) if order["names"] else []})
 
     def run_as_main(self, order: dict[str, Json]) -> int:
         """Execute the program as a script; its fault, if any, is sent before the process ends."""
@@ -174,24 +173,6 @@ class _Program:
             self._statements = None
             return compile(self._source, trace.PROGRAM, "exec", dont_inherit=True)
 
-    def _names(self, entry_point: str | None) -> list[Json]:
-        """What tests may use by name: `[name, "import", module, attribute]` for what was imported, `[name, "own"]` for
-        the program's own. Names the prelude defined are left out: the judge has its own."""
-        root = (entry_point or "").split("(")[0].split(".")[0]
-        found: list[Json] = []
-        for name, value in islice(list(self._module.__dict__.items()), _MAX_NAMES):
-            if name.startswith("__") or (name in self._given and name != root):
-                continue
-            if isinstance(value, types.ModuleType):
-                found.append([name, "import", str(value.__name__), ""])
-                continue
-            home = getattr(value, "__module__", None)
-            if callable(value) and type(home) is str and home != self._module.__name__ and name != root:
-                found.append([name, "import", home, str(getattr(value, "__qualname__", name))])
-                continue
-            found.append([name, "own"])
-        return found
-
     def _report(self, error: BaseException) -> None:
         self._flush()
         described = self._describe(error)
@@ -228,23 +209,31 @@ class _Program:
                 _reserve.close()
             if isinstance(error, codec.Unserialisable):
                 return {"err": {"type": "Unserialisable", "message": str(error)}}
-            return {"err": {**self._describe(error), "args": _arguments(error)}}
+            return {"err": {**self._describe(error), "told": self._told(error)}}
         finally:
             self._flush()
 
     def _operate(self, op: str, arguments: Any) -> dict[str, Json]:
-        if op != "call":
-            return {"ok": self._exports.encode(OPERATIONS[op](*arguments))}
-        target, positional, named = arguments
-        reply: dict[str, Json] = {"ok": self._exports.encode(target(*positional, **named))}
-        if any(
-            isinstance(item, _COPIED_BACK) or self._exports.shared_name(item) for item in (*positional, *named.values())
-        ):
-            reply["args"] = self._exports.encode([positional, named])
+        if op == "call":
+            target, positional, named = arguments
+            reply: dict[str, Json] = {"ok": self._exports.encode(target(*positional, **named))}
+            if any(map(self._kept.is_mutable, (*positional, *named.values()))):
+                reply["args"] = self._exports.encode([positional, named])
+                reply["kept"] = self._kept.keep(positional, named)
+        else:
+            reply = {"ok": self._exports.encode(OPERATIONS[op](*arguments))}
+        if changed := self._kept.changed():
+            reply["changed"] = changed
         return reply
 
     def _describe(self, error: BaseException) -> dict[str, Json]:
         return fault.describe(error, self._statements, self._source, self._given)
+
+    def _told(self, error: BaseException) -> Json:
+        try:
+            return self._exports.told.of(error)
+        except (MemoryError, RecursionError):
+            return None
 
     def _call_back(self, number: int, name: str, arguments: Json) -> object:
         encoded = self._exports.encode([name, *arguments])
@@ -252,9 +241,18 @@ class _Program:
         try:
             reply = self.peer.request("callback", encoded)
         except Remote as remote:
-            kind = fault.builtin_base([str(remote.fault.get("type"))])
-            raise kind(remote.fault.get("message")) from None
+            raise self._raised(remote.fault) from None
         return self._exports.decode(reply["ok"])
+
+    def _raised(self, told: dict[str, Json]) -> BaseException:
+        """The exception that test code raised, as far as it can be one here."""
+        try:
+            raised: Any = self._exports.decode(told["raised"])
+            error: BaseException = raised[0](*raised[1])
+            error.__dict__[OF_TESTS] = told["test"]
+        except Exception:
+            return fault.builtin_base([str(told.get("type"))])(told.get("message"))
+        return error
 
     def _flush(self) -> None:
         try:
@@ -272,15 +270,6 @@ def _opaque(value: object) -> list[Json]:
     except Exception:
         text, truth = "", True
     return ["h", "x", type(value).__name__[:200], text, truth, base_value(value)]
-
-
-def _arguments(error: BaseException) -> Json:
-    """Arguments of an exception as plain data; None where they are not, or are large."""
-    try:
-        encoded = codec.encode(error.args)
-        return encoded if len(codec.pack(encoded)) <= _MAX_ARGUMENTS else None
-    except (codec.Unserialisable, RecursionError, MemoryError):
-        return None
 
 
 def _exit_status(error: SystemExit) -> int:

@@ -1,6 +1,7 @@
-"""The program's objects that tests hold: each stays beside the program and is known outside by a number.
+"""The program's objects that tests hold, and those of the tests that the program holds.
 
-Standard library only: this module runs inside the jail.
+Each stays where it is and is known on the other side by a number. Standard library only: this module runs inside the
+jail.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 
+from agent.sandbox.program.told import Told
 from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import Json
 
 _FUNCTIONS = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,
 )  # fmt: skip
+OFFERED = ("__iter__", "__next__", "__len__", "__getitem__", "__contains__")
+"""What the program may do to an object of the tests whose class can do it, beside calling it and its methods."""
 
 CallBack = Callable[[int, str, Json], object]
 """Calls an object of the judge: its number, the name of a method or "", positional and named arguments."""
@@ -28,6 +32,8 @@ class Exports:
         self._shared: frozenset[str] = frozenset()
         self._objects: list[object] = []
         self._indices: dict[int, int] = {}
+        self._foreign: dict[int, object] = {}
+        self.told = Told(self.encode, self._index)
 
     def share(self, names: frozenset[str]) -> None:
         """Let instances of these classes of the module travel by structure."""
@@ -52,14 +58,22 @@ class Exports:
         return None
 
     def _reference(self, value: object) -> list[Json]:
-        extra: Json
-        kind = "class" if isinstance(value, type) else "function" if _is_function(value) else "object"
-        if kind == "class":
-            name, extra = str(getattr(value, "__name__", "?")), _bases(value)
-        elif kind == "function":
-            name, extra = str(getattr(value, "__name__", "?")), None
+        if isinstance(value, _Foreign) and not value._name:
+            return ["h", "j", value._number]
+        extra: Json = None
+        name = str(getattr(value, "__name__", "?"))
+        if isinstance(value, type):
+            kind = "class"
+            extra = self.told.kinds(value) if issubclass(value, BaseException) else None
+        elif _is_function(value):
+            kind = "function"
+        elif isinstance(value, types.GeneratorType | types.CoroutineType):
+            kind = "generator" if isinstance(value, types.GeneratorType) else "coroutine"
+        elif isinstance(value, BaseException):
+            kind, extra = "error", self.told.of(value)
         else:
-            name, extra = type(value).__name__, [self._index(type(value)), base_value(value)]
+            kind, name = "object", type(value).__name__
+            extra = [self._index(type(value)), base_value(value)]
         return ["h", "c", self._index(value), kind, name[:200], extra]
 
     def _index(self, value: object) -> int:
@@ -70,7 +84,12 @@ class Exports:
         return index
 
     def _resolve(self, wire: list[Json]) -> object:
-        return self._objects[wire[2]] if wire[1] == "c" else _Foreign(self._call_back, wire[2])
+        if wire[1] == "c":
+            return self._objects[wire[2]]
+        number = wire[2]
+        if number not in self._foreign:
+            self._foreign[number] = _kind_of_foreign(tuple(wire[3]))(self._call_back, number)
+        return self._foreign[number]
 
 
 class _Foreign:
@@ -90,14 +109,25 @@ class _Foreign:
         return _Foreign(self._call_back, self._number, name)
 
 
+_KINDS: dict[tuple[str, ...], type[_Foreign]] = {(): _Foreign}
+
+
+def _kind_of_foreign(offered: tuple[str, ...]) -> type[_Foreign]:
+    """The class of objects of the tests that offer these operations."""
+    if offered not in _KINDS:
+        _KINDS[offered] = type("_Foreign", (_Foreign,), {name: _operation(name) for name in offered if name in OFFERED})
+    return _KINDS[offered]
+
+
+def _operation(name: str) -> Callable[..., object]:
+    def apply(self: _Foreign, *arguments: object) -> object:
+        return self._call_back(self._number, name, [list(arguments), {}])
+
+    return apply
+
+
 def _is_function(value: object) -> bool:
     return isinstance(value, _FUNCTIONS) or type(value).__name__ in ("partial", "_lru_cache_wrapper")
-
-
-def _bases(value: object) -> list[str] | None:
-    if isinstance(value, type) and issubclass(value, BaseException):
-        return [kind.__name__ for kind in value.__mro__ if kind is not object]
-    return None
 
 
 def base_value(value: object) -> Json:

@@ -5,12 +5,33 @@ Standard library only: this module runs inside the jail.
 
 from __future__ import annotations
 
+import copy
 import operator
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+_runners: list[Any] = []
+"""The event loop of everything that tests await, once they do."""
 
 
 def _setattr(target: object, name: str, value: object) -> None:
     setattr(target, name, value)
+
+
+def _throw(target: Any, kind: Any, arguments: tuple[object, ...]) -> object:
+    return target.throw(kind(*arguments))
+
+
+def _await(target: Awaitable[object]) -> object:
+    """Run `target` to its end; what else its event loop holds goes on meanwhile."""
+    import asyncio
+
+    async def awaited() -> object:
+        return await target
+
+    if not _runners:
+        _runners.append(asyncio.Runner())
+    return _runners[0].run(awaited())
 
 
 OPERATIONS: dict[str, Callable[..., object]] = {
@@ -24,5 +45,10 @@ OPERATIONS: dict[str, Callable[..., object]] = {
     "and": operator.and_, "or": operator.or_, "xor": operator.xor, "neg": operator.neg, "pos": operator.pos,
     "invert": operator.invert, "eq": lambda left, right: bool(left == right), "dir": dir,
     "enter": lambda target: type(target).__enter__(target),
-    "exit": lambda target: type(target).__exit__(target, None, None, None),
+    "exit": lambda target: type(target).__exit__(target, None, None, None), "copy": copy.copy,
+    "deepcopy": copy.deepcopy, "send": lambda target, value: target.send(value), "throw": _throw,
+    "close": lambda target: target.close(), "await": _await, "aiter": aiter,
+    "anext": lambda target: _await(anext(target)),
+    "aenter": lambda target: _await(type(target).__aenter__(target)),
+    "aexit": lambda target: _await(type(target).__aexit__(target, None, None, None)),
 }  # fmt: skip

@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
+from agent.sandbox.suite.awaiting import Loop
 from agent.sandbox.suite.fixtures import Fixtures
 from agent.sandbox.suite.minipytest import FIXTURE, PARAMETERS, SKIPPED, USED, Fixture
 
@@ -106,11 +107,12 @@ def _runner(test: _Test, values: dict[str, Any], params: dict[str, Any]) -> Call
     def run() -> None:
         with contextlib.ExitStack() as stack:
             instance: Any = test.owner() if test.owner is not None else None
-            values_of = _Values(test, instance, dict(values), params, stack)
+            loop = Loop(stack)
+            values_of = _Values(test, instance, dict(values), params, stack, loop)
             for name in test.used:
                 values_of.get(name)
             if hasattr(instance, "setup_method"):
-                _call_setup(instance.setup_method, test.function)
+                _call_setup(instance.setup_method, test.function, loop)
             bound = test.function if instance is None else MethodType(test.function, instance)
             needed = [
                 name
@@ -118,9 +120,9 @@ def _runner(test: _Test, values: dict[str, Any], params: dict[str, Any]) -> Call
                 if parameter.default is inspect.Parameter.empty
                 and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
             ]
-            bound(**{name: values_of.get(name) for name in dict.fromkeys([*needed, *values])})
+            loop.finish(bound(**{name: values_of.get(name) for name in dict.fromkeys([*needed, *values])}))
             if hasattr(instance, "teardown_method"):
-                _call_setup(instance.teardown_method, test.function)
+                _call_setup(instance.teardown_method, test.function, loop)
 
     return run
 
@@ -129,13 +131,20 @@ class _Values:
     """The values of one test's arguments, made when first asked for."""
 
     def __init__(
-        self, test: _Test, instance: Any, made: dict[str, Any], params: dict[str, Any], stack: contextlib.ExitStack
+        self,
+        test: _Test,
+        instance: Any,
+        made: dict[str, Any],
+        params: dict[str, Any],
+        stack: contextlib.ExitStack,
+        loop: Loop,
     ) -> None:
         self._test = test
         self._instance = instance
         self._made = made
         self._params = params
         self._stack = stack
+        self._loop = loop
 
     def get(self, name: str) -> Any:
         """Raises LookupError for a fixture that nobody defines."""
@@ -156,15 +165,20 @@ class _Values:
         if inspect.isgenerator(result):
             self._stack.callback(_finish, result)
             return next(result)
-        return result
+        if inspect.isasyncgen(result):
+            value = self._loop.run(anext(result))
+            self._stack.callback(_finish_later, result, self._loop)
+            return value
+        return self._loop.run(result) if inspect.iscoroutine(result) else result
 
 
 def _finish(generator: Iterator[Any]) -> None:
     next(generator, None)
 
 
-def _call_setup(method: Any, function: Any) -> None:
-    if inspect.signature(method).parameters:
-        method(function)
-    else:
-        method()
+def _finish_later(generator: AsyncIterator[Any], loop: Loop) -> None:
+    loop.run(anext(generator, None))
+
+
+def _call_setup(method: Any, function: Any, loop: Loop) -> None:
+    loop.finish(method(function) if inspect.signature(method).parameters else method())

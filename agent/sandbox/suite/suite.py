@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import inspect
 import linecache
 import sys
 import unittest
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from agent.sandbox.suite import cases, collection, minipytest
+from agent.sandbox.suite import awaiting, cases, collection, minipytest
 from agent.sandbox.suite.fixtures import Fixtures
 from agent.sandbox.suite.recorder import Recorder
 from agent.sandbox.wire.codec import Json
@@ -78,7 +79,7 @@ class Suite:
         if runner == "check" and not cases.calls_check(tree):
             if "candidate" not in namespace:
                 namespace["candidate"] = eval(entry_point, namespace) if entry_point else None
-            namespace["check"](namespace["candidate"])
+            awaiting.finish(namespace["check"](namespace["candidate"]))
         if runner in ("pytest", "unittest"):
             self._run_collected(namespace, recorder)
 
@@ -154,6 +155,8 @@ class _UnittestResult(unittest.TestResult):
 
 def _unittest_runner(kind: type[unittest.TestCase], name: str) -> Callable[[], None]:
     def run() -> None:
+        if inspect.iscoroutinefunction(getattr(kind, name)) and not hasattr(kind, "asyncSetUp"):
+            raise TypeError("unittest.TestCase does not await its tests: use IsolatedAsyncioTestCase")
         result = _UnittestResult()
         suite = unittest.TestSuite([kind(name)])
         suite.run(result)

@@ -132,12 +132,20 @@ def decode(
         decoder = _Decoder(resolve, objects, arrays)
         for item, (_, attributes) in zip(objects, wire["o"], strict=True):
             for name, attribute in decoder.mapping(attributes, 0).items():
-                setattr(item, str(name), attribute)
+                _give(item, str(name), attribute)
         return decoder.value(wire["v"], 0)
     except Malformed:
         raise
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, OverflowError) as error:
         raise Malformed(f"not a tagged value: {type(error).__name__}: {error}") from None
+
+
+def _give(item: object, name: str, attribute: object) -> None:
+    """Set an attribute, unless it would hide what the class of `item` does."""
+    hidden = next((kind.__dict__[name] for kind in type(item).__mro__ if name in kind.__dict__), None)
+    if name.startswith("__") or callable(hidden) or isinstance(hidden, classmethod | staticmethod):
+        raise Malformed(f"an attribute where the class has {name[:100]!r}")
+    setattr(item, name, attribute)
 
 
 def _attributes(item: object) -> dict[str, object]:

@@ -219,3 +219,68 @@ async def test_program_that_ends_in_the_middle_leaves_the_other_cases(pool: Work
     source = "def check(c):\n    assert c(1) == 1\n    assert c(2) == 2\n    assert c(3) == 3\n"
     verdict, _ = await cases(pool, source, "check", code)
     assert [case.outcome for case in verdict.cases] == [Outcome.PASSED, Outcome.RUNTIME_ERROR, Outcome.PASSED]
+
+
+async def test_asynchronous_tests_run(pool: WorkerPool) -> None:
+    code = "async def add(a, b=0):\n    return a + b\n"
+    source = """
+import pytest
+from solution import add
+
+@pytest.fixture
+async def one():
+    yield await add(1)
+
+async def test_right(one):
+    assert await add(one, 1) == 2
+
+async def test_wrong():
+    assert await add(1, 1) == 3
+
+class TestAdd:
+    async def setup_method(self):
+        self.two = await add(2)
+
+    async def test_two(self):
+        assert self.two == 2
+
+def test_yields():
+    yield
+    assert False
+"""
+    _, found = await cases(pool, source, "pytest", code)
+    assert found == {
+        "test_right": Outcome.PASSED,
+        "test_wrong": Outcome.FAILED_TEST,
+        "TestAdd::test_two": Outcome.PASSED,
+        "test_yields": Outcome.FAILED_TEST,
+    }
+    source = "async def check(candidate):\n    assert await candidate(1) == {}\n"
+    for expected, outcome in ((1, Outcome.PASSED), (2, Outcome.FAILED_TEST)):
+        verdict, _ = await cases(pool, source.format(expected), "check", code)
+        assert verdict.outcome is outcome
+
+
+async def test_asynchronous_tests_of_unittest(pool: WorkerPool) -> None:
+    code = "async def add(a):\n    return a\n"
+    source = """
+import unittest
+from solution import add
+
+class Awaits(unittest.IsolatedAsyncioTestCase):
+    async def test_right(self):
+        self.assertEqual(await add(1), 1)
+
+    async def test_wrong(self):
+        self.assertEqual(await add(1), 2)
+
+class DoesNot(unittest.TestCase):
+    async def test(self):
+        self.assertEqual(await add(1), 1)
+"""
+    _, found = await cases(pool, source, "unittest", code)
+    assert found == {
+        "Awaits::test_right": Outcome.PASSED,
+        "Awaits::test_wrong": Outcome.FAILED_TEST,
+        "DoesNot::test": Outcome.FAILED_TEST,
+    }

@@ -1,0 +1,229 @@
+"""What test code in the judge can do with objects of the program, and what these cannot do to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.sandbox.pool import WorkerPool
+from memory.records import CodeTest, Outcome, Verdict
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def run(pool: WorkerPool, code: str, source: str, prelude: str = "") -> Verdict:
+    return await pool.run(code, [CodeTest(source=source, runner="script")], entry_point="f", prelude=prelude)
+
+
+async def outcomes(pool: WorkerPool, code: str, source: str, prelude: str = "") -> list[Outcome]:
+    return [case.outcome for case in (await run(pool, code, source, prelude)).cases]
+
+
+async def passes(pool: WorkerPool, code: str, source: str) -> None:
+    verdict = await run(pool, code, source)
+    assert verdict.total
+    assert {case.name: case.message for case in verdict.cases if case.outcome is not Outcome.PASSED} == {}
+
+
+AGREES = """
+    def __init__(self, x): self.x = x
+    def __sub__(self, other): return 0
+    __rsub__ = __sub__
+    def __lt__(self, other): return True
+    __gt__ = __contains__ = startswith = issubset = __lt__
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"class f:{AGREES}",
+        f"class Zero:{AGREES}\ndef f(x): return Zero(x)\n",
+        f"class F:{AGREES}\nf = F\n",
+        f"class Outer:\n  class f:{AGREES.replace(chr(10), chr(10) + '  ')}\nf = Outer.f\n",
+    ],
+    ids=["class", "function", "other name", "nested"],
+)
+async def test_results_of_a_function_never_see_what_is_expected(pool: WorkerPool, code: str) -> None:
+    source = "x = f(5)\nassert abs(x - 6) < 1e-6\nassert abs(6 - x) < 1e-6\nassert 5 < x < 7\nassert 6 in x\n"
+    source += "assert x.startswith('6')\nassert x.issubset({6})\n"
+    assert Outcome.PASSED not in await outcomes(pool, code, source)
+
+
+async def test_objects_that_the_test_makes_see_operands(pool: WorkerPool) -> None:
+    code = """
+class Vector:
+    def __init__(self, *xs): self.xs = xs
+    def __mul__(self, k): return Vector(*(x * k for x in self.xs))
+    __rmul__ = __mul__
+    def __eq__(self, other): return self.xs == other.xs
+    def __lt__(self, n): return max(self.xs) < n
+    def __contains__(self, x): return x in self.xs
+    def issubset(self, xs): return set(self.xs) <= set(xs)
+"""
+    source = "v = Vector(1, 2)\nassert v * 3 == Vector(3, 6) and 3 * v == v * 3\nassert v < 5 and not v < 2\nassert 2 in v and v.issubset([2, 1])"
+    await passes(pool, code, source)
+
+
+async def test_attributes_never_hide_what_a_given_class_does(pool: WorkerPool) -> None:
+    prelude = (
+        "class Node:\n    def __init__(self, val): self.val = val\n    def same(self, o): return self.val == o.val\n"
+    )
+    source = "assert f(1).same(Node(2))\n"
+    for hidden in ("node.same = lambda other: True", "node.__dict__['__dict__'] = {'same': lambda other: True}"):
+        code = f"def f(x):\n    node = Node(1)\n    {hidden}\n    return node\n"
+        assert Outcome.PASSED not in await outcomes(pool, code, source, prelude)
+
+
+async def test_identity_and_types(pool: WorkerPool) -> None:
+    code = """
+class Dog:
+    "Barks."
+    one = None
+    def __init__(self, name): self.name = name
+    @classmethod
+    def only(cls):
+        cls.one = cls.one or cls("only")
+        return cls.one
+"""
+    source = """
+import collections.abc, copy
+a, b = Dog("a"), Dog("b")
+assert type(a) is type(b) and type(a).__name__ == "Dog" and type(a) == Dog and a.__class__ == Dog
+assert type(a)("c").name == "c" and type(a).only() is Dog.only()
+assert vars(a) == {"name": "a"} and Dog.__doc__ == "Barks."
+assert not isinstance(a, collections.abc.Mapping) and isinstance(a, Dog)
+c = copy.copy(a)
+c.name = "c"
+assert a.name == "a" and c is not a
+"""
+    await passes(pool, code, source)
+
+
+async def test_generators_are_generators(pool: WorkerPool) -> None:
+    code = """
+closed = []
+def f():
+    got = 0
+    try:
+        while True:
+            try:
+                got = yield got
+            except ValueError as error:
+                got = str(error)
+    finally:
+        closed.append(1)
+def is_closed(): return closed == [1]
+def ends():
+    yield 1
+    return 5
+"""
+    source = """
+import types
+g = f()
+assert isinstance(g, types.GeneratorType) and next(g) == 0 and g.send(3) == 3
+assert g.throw(ValueError("told")) == "told"
+g.close()
+assert is_closed() and list(g) == []
+def outer():
+    global result
+    result = yield from ends()
+assert list(outer()) == [1] and result == 5
+"""
+    await passes(pool, code, source)
+
+
+async def test_what_tests_await(pool: WorkerPool) -> None:
+    code = """
+import asyncio
+lock = asyncio.Lock()
+async def f(x):
+    async with lock:
+        await asyncio.sleep(0)
+        if x < 0: raise ValueError(x)
+        return x + 1
+async def count(n):
+    for i in range(n): yield i
+class Context:
+    async def __aenter__(self): return 5
+    async def __aexit__(self, *details): return False
+"""
+    source = """
+import asyncio
+async def both():
+    return await asyncio.gather(f(1), f(2))
+async def collect():
+    async with Context() as five:
+        return [n async for n in count(3)] + [five]
+assert asyncio.run(both()) == [2, 3]
+assert asyncio.run(collect()) == [0, 1, 2, 5]
+try:
+    asyncio.run(f(-1))
+    assert False
+except ValueError as error:
+    assert error.args == (-1,)
+"""
+    await passes(pool, code, source)
+
+
+async def test_objects_of_the_tests_are_themselves_again(pool: WorkerPool) -> None:
+    code = """
+def f(xs): return list(xs)
+def size(xs): return len(xs), 3 in xs, xs[0]
+def truth(g): return bool(g)
+def back(g): return g
+def first(lines): return next(lines)
+"""
+    source = """
+import io, itertools
+class Many:
+    def __iter__(self): return iter([1, 2])
+    def __len__(self): return 2
+    def __contains__(self, x): return x == 3
+    def __getitem__(self, i): return i + 9
+assert f(Many()) == [1, 2] and size(Many()) == (2, True, 9)
+assert f(x for x in "ab") == ["a", "b"] and f({1: 2}.items()) == [(1, 2)] and f(itertools.islice(itertools.count(), 2)) == [0, 1]
+assert first(io.StringIO("a")) == "a" and truth(len) and truth(lambda: 0)
+g, many = lambda: 0, Many()
+assert back(g) is g and back([many])[0] is many
+"""
+    await passes(pool, code, source)
+
+
+async def test_arguments_follow_the_program(pool: WorkerPool) -> None:
+    code = """
+from collections import deque
+def f(queue): queue.rotate(1)
+def swap(pair): pair[0].append(pair[1].pop())
+class Sorter:
+    def __init__(self, xs, *, seen): self.xs, self.seen = xs, seen
+    def sort(self):
+        self.xs.sort()
+        self.seen.add("sort")
+"""
+    source = """
+from collections import deque
+q, inner = deque([1, [2]]), None
+inner = q[1]
+f(q)
+assert list(q) == [[2], 1]
+a, b = [], [1]
+swap((a, b))
+assert a == [1] and b == []
+xs, seen = [2, 1], set()
+s = Sorter(xs, seen=seen)
+assert xs == [2, 1]
+s.sort()
+assert xs == [1, 2] and seen == {"sort"}
+"""
+    await passes(pool, code, source)
+
+
+async def test_names_made_by_helpers_are_the_programs(pool: WorkerPool) -> None:
+    code = "import functools, operator\nadd = functools.partial(operator.add, 1)\nsecond = operator.itemgetter(1)\n"
+    await passes(pool, code, "assert add(1) == 2 and second([1, 2]) == 2\n")
+
+
+async def test_a_star_import_never_changes_what_everybody_means(pool: WorkerPool) -> None:
+    code = "class math:\n    isclose = lambda *a: True\ndef abs(x): return 0\ndef f(x): return 7\n"
+    source = "import math\nfrom solution import *\nassert math.isclose(f(1), 2)\nassert abs(f(1) - 2) < 1e-6\n"
+    assert await outcomes(pool, code, source) == [Outcome.FAILED_TEST] * 2
