@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
 
 CHUNK = 256 * 1024
@@ -29,7 +29,7 @@ class Channel:
     async def send(self, *messages: dict[str, Json]) -> None:
         """Raises Closed."""
         try:
-            await self._loop.sock_sendall(self.socket, b"".join(map(codec.pack, messages)))
+            await self._loop.sock_sendall(self.socket, b"".join(map(frames.pack, messages)))
         except (OSError, codec.Unserialisable) as error:
             raise Closed(str(error)) from None
 
@@ -59,15 +59,15 @@ class Channel:
         return found
 
     def _take(self) -> dict[str, Json] | None:
-        size = codec.HEADER.size
+        size = frames.HEADER.size
         if len(self._buffer) < size:
             return None
         try:
-            end = size + codec.body_size(bytes(self._buffer[:size]))
+            end = size + frames.body_size(bytes(self._buffer[:size]))
             if len(self._buffer) < end:
                 return None
             body = bytes(self._buffer[size:end])
             del self._buffer[:end]
-            return codec.unpack(body)
+            return frames.unpack(body)
         except codec.Malformed as error:
             raise Closed(str(error)) from None

@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.sandbox.plan import Literal, Unit
 from agent.sandbox.verdict import Case, of_fault
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import codec, decoding
 from agent.sandbox.wire.codec import Json
 from memory.records import CaseResult, Fault, Outcome
 
@@ -88,7 +88,7 @@ def _told(text: Json) -> str | None:
 
 def _checked(test: Literal | Unit, name: str, wire: Json, seconds: float, *, assertion: bool) -> Case:
     try:
-        actual = codec.decode(wire, _opaque)
+        actual = decoding.decode(wire, _opaque)
     except codec.Malformed as error:
         fault = Fault(type=Outcome.FAILED_TEST.value, message=f"not plain data: {error}"[:_TEXT])
         return make_case(name, Outcome.FAILED_TEST, fault, test.expected, seconds=seconds)
@@ -107,7 +107,7 @@ def _checked(test: Literal | Unit, name: str, wire: Json, seconds: float, *, ass
 def _opaque(wire: list[Json]) -> object:
     _, _, kind, text, truth, base = wire
     if base is not None:
-        return codec.decode(base)
+        return decoding.decode(base)
     return Opaque(str(kind)[:200], str(text)[:_TEXT], truth is True)
 
 

@@ -24,7 +24,7 @@ from agent.sandbox.program.trace import Hits
 from agent.sandbox.suite.fixtures import Fixtures
 from agent.sandbox.suite.recorder import MAX_TEXT, Recorder, Send
 from agent.sandbox.suite.suite import TESTS, Suite, fill, root_of
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Answer, Connection, Gone, Peer
 
@@ -91,7 +91,7 @@ class _Rehearsed:
 
     def request(self, op: str, arguments: Json) -> dict[str, Json]:
         told = codec.encode(_Rehearsed.request, _handle) if op == "name" else codec.encode(1)
-        return codec.unpack(codec.pack({"id": 1, "ok": told})[codec.HEADER.size :])
+        return frames.unpack(frames.pack({"id": 1, "ok": told})[frames.HEADER.size :])
 
 
 def _handle(value: object) -> list[Json]:
@@ -99,7 +99,7 @@ def _handle(value: object) -> list[Json]:
 
 
 def _pack(message: dict[str, Json]) -> None:
-    codec.pack(message)
+    frames.pack(message)
 
 
 def _rehearse() -> None:

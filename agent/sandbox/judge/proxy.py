@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.sandbox.program import fault
 from agent.sandbox.program.operations import OPERATIONS
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import codec, decoding
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Connection, Remote
 
@@ -58,15 +58,15 @@ class Program:
             raise KeyError(name) from None
 
     def decode(self, wire: Json) -> object:
-        """A value from the program. Raises Malformed as `codec.decode` does."""
-        return codec.decode(wire, self._resolve, self._shared, arrays=True)
+        """A value from the program. Raises Malformed as `decoding.decode` does."""
+        return decoding.decode(wire, self._resolve, self._shared, arrays=True)
 
     def answer(self, op: str, wire: Json) -> dict[str, Json]:
         """Serve a call from the program to a function or object of the test code."""
         try:
             if op != "callback":
                 raise TypeError(f"unknown operation {op}")
-            decoded: Any = codec.decode(wire, self._resolve, self._shared)
+            decoded: Any = decoding.decode(wire, self._resolve, self._shared)
             name, positional, named = decoded
             target: Any = self._exported[wire["h"]]
             if name:
@@ -85,7 +85,7 @@ class Program:
         kind = self._stub(names)
         error = kind.__new__(kind)
         try:
-            arguments = codec.decode(described["args"]) if described.get("args") else None
+            arguments = decoding.decode(described["args"]) if described.get("args") else None
         except codec.Malformed:
             arguments = None
         error.args = arguments if isinstance(arguments, tuple) else (str(described.get("message", "")),)
@@ -154,7 +154,7 @@ class Proxy:
         state = self.__dict__
         state["burnish_program"], state["burnish_index"], state["burnish_kind"] = program, index, kind
         state["burnish_name"], state["burnish_class"] = name, owner
-        state["burnish_base"] = None if base is None else codec.decode(base)
+        state["burnish_base"] = None if base is None else decoding.decode(base)
         state["burnish_own"] = False
 
     def __getattr__(self, name: str) -> Any:

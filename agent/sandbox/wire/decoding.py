@@ -1,0 +1,170 @@
+"""From tagged JSON, as `codec` describes it, to the value that it stands for.
+
+Standard library only: this module runs inside the jail.
+"""
+
+from __future__ import annotations
+
+import base64
+import collections
+import datetime
+import decimal
+import fractions
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent.sandbox.wire.codec import GLOBALS, MAX_DEPTH, SCALARS, Json, Malformed
+
+Resolve = Callable[[list[Json]], object]
+"""The object behind a reference."""
+
+_MAX_FRACTION = 20_000
+_TIMES = {"date": datetime.date, "time": datetime.time, "datetime": datetime.datetime}
+
+
+def decode(
+    wire: Json, resolve: Resolve | None = None, shared: Mapping[str, type] | None = None, *, arrays: bool = False
+) -> object:
+    """The value in what `encode` made; with `arrays` numpy arrays come back as such, else as lists. Raises Malformed.
+
+    Without `resolve` a reference raises Malformed. Shared classes are created without calling them.
+    """
+    try:
+        classes = shared or {}
+        objects: list[object] = [object.__new__(classes[name]) for name, _ in wire["o"]]
+        decoder = _Decoder(resolve, objects, arrays)
+        for item, (_, attributes) in zip(objects, wire["o"], strict=True):
+            for name, attribute in decoder.mapping(attributes, 0).items():
+                setattr(item, str(name), attribute)
+        return decoder.value(wire["v"], 0)
+    except Malformed:
+        raise
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, OverflowError) as error:
+        raise Malformed(f"not a tagged value: {type(error).__name__}: {error}") from None
+
+
+class _Decoder:
+    def __init__(self, resolve: Resolve | None, objects: list[object], arrays: bool) -> None:
+        self._resolve = resolve
+        self._objects = objects
+        self._arrays = arrays
+
+    def mapping(self, wire: Json, depth: int) -> dict[object, object]:
+        found = self.value(wire, depth)
+        if type(found) is not dict:
+            raise Malformed("attributes are not a mapping")
+        return found
+
+    def value(self, wire: Json, depth: int) -> object:
+        if type(wire) is not list:
+            if type(wire) in SCALARS:
+                return wire
+            raise Malformed("a value is neither a scalar nor a list")
+        if depth > MAX_DEPTH + 2:
+            raise Malformed(f"nested deeper than {MAX_DEPTH}")
+        tag = wire[0]
+        if tag == "l":
+            return self._items(wire, depth)
+        if tag == "t":
+            return tuple(self._items(wire, depth))
+        if tag == "d":
+            return self._pairs(wire, depth)
+        if tag == "s":
+            return set(_spread(self._items(wire, depth)))
+        if tag == "z":
+            return frozenset(_spread(self._items(wire, depth)))
+        if tag == "o":
+            return self._objects[_natural(wire[1])]
+        if tag == "h":
+            if self._resolve is None:
+                raise Malformed("a reference where plain data was expected")
+            return self._resolve(wire)
+        return self._rare(tag, wire, depth)
+
+    def _pairs(self, wire: list[Json], depth: int) -> dict[object, object]:
+        flat = self._items(wire, depth)
+        return dict(zip(_spread(flat[::2]), flat[1::2], strict=True))
+
+    def _items(self, wire: list[Json], depth: int) -> list[object]:
+        return [item if type(item) in SCALARS else self.value(item, depth + 1) for item in wire[1:]]
+
+    def _rare(self, tag: Json, wire: list[Json], depth: int) -> object:
+        if tag == "i":
+            return int(wire[1], 16)
+        if tag == "k":
+            counted: dict[object, Any] = self._pairs(wire, depth)
+            return collections.Counter(counted)
+        if tag == "O":
+            return collections.OrderedDict(self._pairs(wire, depth))
+        if tag == "e":
+            made: Any = GLOBALS[wire[1]]
+            return collections.defaultdict(made, self.mapping(wire[2], depth + 1))
+        if tag == "S":
+            start, stop, step = self._items(wire, depth)
+            return slice(start, stop, step)
+        if tag == "b":
+            return base64.b64decode(wire[1], validate=True)
+        if tag == "B":
+            return bytearray(base64.b64decode(wire[1], validate=True))
+        if tag == "c":
+            return complex(wire[1], wire[2])
+        if tag == "D":
+            return decimal.Decimal(wire[1])
+        if tag == "F":
+            if len(wire[1]) + len(wire[2]) > _MAX_FRACTION:
+                raise Malformed("a fraction is too long to be reduced")
+            return fractions.Fraction(int(wire[1], 16), int(wire[2], 16))
+        if tag == "r":
+            bounds: list[Any] = self._items(wire, depth)
+            return range(*bounds)
+        if tag == "q":
+            held = self.value(wire[2], depth + 1)
+            return collections.deque(held, wire[1])  # type: ignore[call-overload]
+        if tag == "T":
+            if wire[1] == "timedelta":
+                return datetime.timedelta(*wire[2:])
+            kind: Any = _TIMES[wire[1]]
+            return kind.fromisoformat(wire[2])
+        if tag == "g":
+            return GLOBALS[wire[1]]
+        if tag == "n":
+            held = self.value(wire[2], depth + 1)
+            return _array(held, str(wire[1])) if self._arrays else held
+        if tag == "N":
+            return self._named_tuple(wire, depth)
+        raise Malformed("unknown tag")
+
+    def _named_tuple(self, wire: list[Json], depth: int) -> object:
+        _, name, fields, values = wire
+        held = self.value(values, depth + 1)
+        if type(held) is not tuple or len(fields) > 1000:
+            raise Malformed("a named tuple holds no tuple")
+        return _named_tuple_class(str(name), tuple(map(str, fields)))(*held)
+
+
+@functools.lru_cache(maxsize=256)
+def _named_tuple_class(name: str, fields: tuple[str, ...]) -> Any:
+    return collections.namedtuple(name if name.isidentifier() else "Record", fields, rename=True)
+
+
+def _spread(keys: list[object]) -> list[object]:
+    """`keys`, unless so many share a hash that putting them into a table would take quadratic time."""
+    if len(keys) > 1000 and len(set(map(hash, keys))) < len(keys) // 2:
+        raise Malformed("keys collide")
+    return keys
+
+
+def _natural(index: Json) -> int:
+    if type(index) is not int or index < 0:
+        raise Malformed("an index is not a natural number")
+    return index
+
+
+def _array(held: object, dtype: str) -> object:
+    try:
+        import numpy  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        return held
+    made: object = numpy.array(held, dtype=dtype)
+    return made
