@@ -28,12 +28,12 @@ class Batch:
         signal.signal(signal.SIGALRM, self._on_alarm)
 
     def send(self, message: dict[str, Json]) -> None:
-        """Send soon. Raises Gone."""
-        now = time.monotonic()
-        if not self._waiting:
+        """Send soon. Raises Gone, and Unserialisable if the message is too large."""
+        frame, now = frames.pack(message), time.monotonic()
+        self._waiting.append(frame)
+        if len(self._waiting) == 1:
             self._since = now
             signal.setitimer(signal.ITIMER_REAL, _SECONDS)
-        self._waiting.append(frames.pack(message))
         if now - self._since > _SECONDS:
             self.flush()
 

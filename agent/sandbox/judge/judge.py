@@ -28,6 +28,8 @@ from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Answer, Connection, Gone, Peer
 
+_LONGEST = 8000
+"""Characters of a text in a fault record, and bytes of what is no text."""
 _REHEARSALS = 10
 """See `candidate.settle`."""
 
@@ -83,7 +85,19 @@ def _judge(order: dict[str, Json], connect: Callable[[Answer], Connection], send
 
 def _fault_of(error: BaseException) -> dict[str, Json] | None:
     described: dict[str, Json] | None = getattr(error, FAULT, None)
-    return described
+    return None if described is None else _bounded(described)
+
+
+def _bounded(described: dict[str, Json]) -> dict[str, Json]:
+    """What the server reads of a fault record, which the program made as large as it liked."""
+    texts = {
+        key: text[:_LONGEST] for key in ("type", "message", "traceback") if type(text := described.get(key)) is str
+    }
+    rest = {key: described.get(key) for key in ("memory", "line", "span", "variables")}
+    try:
+        return {**texts, **rest} if len(frames.pack(rest)) <= _LONGEST else texts
+    except codec.Unserialisable:
+        return texts
 
 
 class _Rehearsed:

@@ -16,7 +16,7 @@ from agent.sandbox.program import fault
 from agent.sandbox.program.operations import OPERATIONS
 from agent.sandbox.wire import codec, decoding
 from agent.sandbox.wire.codec import Json
-from agent.sandbox.wire.rpc import Connection, Remote
+from agent.sandbox.wire.rpc import Connection, Gone, Remote
 
 FAULT = "__burnish_fault__"
 """Attribute of an exception that came from the program: the fault record."""
@@ -58,8 +58,11 @@ class Program:
             raise KeyError(name) from None
 
     def decode(self, wire: Json) -> object:
-        """A value from the program. Raises Malformed as `decoding.decode` does."""
-        return decoding.decode(wire, self._resolve, self._shared, arrays=True)
+        """A value from the program. Raises Gone if it is none: whoever answers like that is not the harness."""
+        try:
+            return decoding.decode(wire, self._resolve, self._shared, arrays=True)
+        except codec.Malformed as error:
+            raise Gone(str(error)) from None
 
     def answer(self, op: str, wire: Json) -> dict[str, Json]:
         """Serve a call from the program to a function or object of the test code."""

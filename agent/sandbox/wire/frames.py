@@ -24,8 +24,11 @@ _from_json: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 def pack(message: Json) -> bytes:
-    """One frame. Raises Unserialisable if it exceeds MAX_BYTES."""
-    body = "".join(_to_json(message, 0)).encode("ascii")
+    """One frame. Raises Unserialisable if it exceeds MAX_BYTES or is nested too deeply."""
+    try:
+        body = "".join(_to_json(message, 0)).encode("ascii")
+    except RecursionError:
+        raise Unserialisable("a message is nested too deeply") from None
     if len(body) > MAX_BYTES:
         raise Unserialisable(f"{len(body)} bytes of data exceed the limit of {MAX_BYTES}")
     return HEADER.pack(len(body)) + body
