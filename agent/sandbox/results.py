@@ -10,6 +10,7 @@ from agent.sandbox.testimony import of_fault, text
 from agent.sandbox.verdict import Case
 from agent.sandbox.wire import codec, decoding
 from agent.sandbox.wire.codec import Json
+from agent.sandbox.wire.work import Work
 from memory.records import CaseResult, Fault, Outcome
 
 _TEXT = 500
@@ -90,7 +91,7 @@ def _told(wire: Json) -> str | None:
 
 def _checked(test: Literal | Unit, name: str, wire: Json, seconds: float, *, assertion: bool) -> Case:
     try:
-        actual = decoding.decode(wire, _opaque)
+        actual = decoding.decode(wire, _opaque, work=Work())
     except codec.Malformed as error:
         fault = Fault(type=Outcome.FAILED_TEST.value, message=cut(f"not plain data: {error}"))
         return make_case(name, Outcome.FAILED_TEST, fault, test.expected, seconds=seconds)
@@ -109,7 +110,7 @@ def _checked(test: Literal | Unit, name: str, wire: Json, seconds: float, *, ass
 def _opaque(wire: list[Json]) -> object:
     _, _, kind, shown, truth, base = wire
     if base is not None:
-        return decoding.decode(base)
+        return decoding.decode_scalar(base)
     return Opaque(text(kind, 200), text(shown, _TEXT), truth is True)
 
 

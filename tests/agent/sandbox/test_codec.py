@@ -157,7 +157,9 @@ def test_shared_objects_travel_by_structure() -> None:
         {"v": ["h", "c", 0], "o": []}, {"v": ["i", "zz"], "o": []}, {"v": ["b", "%"], "o": []},
         {"v": ["F", "0x1", "0x0"], "o": []}, {"v": ["F", "0x" + "f" * 50000, "0x1"], "o": []}, {"v": ["g", "eval"], "o": []},
         {"v": ["T", "date", "x"], "o": []}, {"v": ["N", "a", 5, ["t"]], "o": []}, {"v": ["N", "a", ["b"], ["t"]], "o": []},
-        {"v": ["s", *[["i", hex(i * (2**61 - 1))] for i in range(5000)]], "o": []},
+        {"v": ["q", 1, ["r", 0, 3_000_000_000, 1]], "o": []}, {"v": ["N", "P", ["fi", "\ufb01"], ["t", 1, 2]], "o": []},
+        {"v": ["l", *(["N", f"A{n}", ["a"], ["t", n]] for n in range(100))], "o": []},
+        {"v": ["N", "P", [f"a{n}" for n in range(1000)], ["t", *range(1000)]], "o": []},
     ],
 )  # fmt: skip
 def test_malformed_values(wire: object) -> None:
