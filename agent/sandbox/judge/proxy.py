@@ -22,6 +22,7 @@ FAULT = "__burnish_fault__"
 """Attribute of an exception that came from the program: the fault record."""
 NEEDS_PROCESS = "needs the program's own objects: mark the tests in_process"
 _HANDLE = "__burnish_handle__"
+_MAX_BASES = 100
 
 
 class Program:
@@ -119,6 +120,8 @@ class Program:
             return self._exported[wire[2]]
         _, _, index, kind, name, extra = wire
         if kind == "class" and extra is not None:
+            if len(extra) > _MAX_BASES:
+                raise codec.Malformed("a class of too many bases")
             stub = self._stub(list(extra))
             if stub.__name__ in self._stubs:
                 setattr(stub, _HANDLE, index)
