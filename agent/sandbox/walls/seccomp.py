@@ -41,6 +41,8 @@ _CLONE_NAMESPACES = 0x7E020000
 _TERMINAL_INPUT = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX push text into a terminal."""
 
+_SET_SIGNAL_AT_END_OF_PARENT = 1
+"""PR_SET_PDEATHSIG: without namespaces nothing else ends a program with its worker."""
 _NOT_COUNTED = 0x1 | 0x100
 """MAP_SHARED and MAP_GROWSDOWN."""
 
@@ -114,8 +116,8 @@ _ON_ITSELF = {
 }
 """Calls that may name another process by its number; allowed with 0, the caller."""
 _CHECKED = {
-    "x86_64": {"clone": 56, "socketpair": 53, "ioctl": 16, "mount": 165, "mmap": 9},
-    "aarch64": {"clone": 220, "socketpair": 199, "ioctl": 29, "mount": 40, "mmap": 222},
+    "x86_64": {"clone": 56, "socketpair": 53, "ioctl": 16, "mount": 165, "mmap": 9, "prctl": 157},
+    "aarch64": {"clone": 220, "socketpair": 199, "ioctl": 29, "mount": 40, "mmap": 222, "prctl": 167},
 }
 # fmt: on
 _CLONE3 = 435
@@ -171,6 +173,7 @@ def program(profile: Profile, own_namespaces: int = 0, own_mount: int = 0) -> li
     if profile is Profile.NO_NAMESPACES:
         for number in _ON_ITSELF[machine].values():
             code += _argument_rule(number, 0, _only(0))
+        code += _argument_rule(checked["prctl"], 0, _all_but(_SET_SIGNAL_AT_END_OF_PARENT))
     if profile is Profile.COUNTS_DATA:
         code += _argument_rule(checked["mmap"], 3, _none_of(_NOT_COUNTED))
     if profile is Profile.ZYGOTE:
@@ -223,6 +226,10 @@ def _none_of(bits: int) -> list[Instruction]:
 
 def _only(value: int) -> list[Instruction]:
     return [(_JUMP_EQUAL, 1, 0, value), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
+
+
+def _all_but(value: int) -> list[Instruction]:
+    return [(_JUMP_EQUAL, 0, 1, value), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
 
 
 def deny(numbers: list[int]) -> list[Instruction]:
