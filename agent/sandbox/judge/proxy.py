@@ -55,13 +55,16 @@ class Program:
         """The program's object of that name. Raises KeyError if there is none, or it cannot travel."""
         try:
             return self.decode(self.peer.request("name", name).get("ok"))
-        except Remote:
+        except (Remote, codec.Unserialisable):
             raise KeyError(name) from None
 
     def decode(self, wire: Json) -> object:
-        """A value from the program. Raises Gone if it is none: whoever answers like that is not the harness."""
+        """A value from the program. Raises Unserialisable if it is too large; Gone if it is none: whoever answers like
+        that is not the harness."""
         try:
             return decoding.decode(wire, self._resolve, self._shared, arrays=True)
+        except codec.TooMuch as error:
+            raise codec.Unserialisable(str(error)) from None
         except codec.Malformed as error:
             raise Gone(str(error)) from None
 

@@ -57,6 +57,10 @@ class Malformed(Exception):
     """Received bytes are not a message, or exceed the limits."""
 
 
+class TooMuch(Malformed):
+    """A value that may well be one, but exceeds the limits of decoding."""
+
+
 def encode(value: object, export: Export | None = None, shared: Callable[[object], str | None] | None = None) -> Json:
     """`value` as `{"v": tagged value, "o": shared objects}`.
 

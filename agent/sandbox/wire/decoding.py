@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agent.sandbox.wire.codec import GLOBALS, MAX_DEPTH, SCALARS, Json, Malformed
+from agent.sandbox.wire.codec import GLOBALS, MAX_DEPTH, SCALARS, Json, Malformed, TooMuch
 from agent.sandbox.wire.work import Work
 
 Resolve = Callable[[list[Json]], object]
@@ -148,7 +148,7 @@ class _Decoder:
             return decimal.Decimal(wire[1])
         if tag == "F":
             if len(wire[1]) + len(wire[2]) > _MAX_FRACTION:
-                raise Malformed("a fraction is too long to be reduced")
+                raise TooMuch("a fraction is too long to be reduced")
             return fractions.Fraction(int(wire[1], 16), int(wire[2], 16))
         if tag == "r":
             bounds: list[Any] = self._items(wire, depth)
@@ -184,7 +184,7 @@ class _Decoder:
         if kind is None:
             self._fields += 10 + sum(1 + len(field) // 10 for field in fields)
             if self._fields > _MAX_FIELDS:
-                raise Malformed("too many kinds of named tuples")
+                raise TooMuch("too many kinds of named tuples")
             kind = self._kinds[key] = _named_tuple_class(*key)
         return kind(*held)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent.sandbox.wire.codec import Malformed
+from agent.sandbox.wire.codec import TooMuch
 
 _STEPS = 2_000_000
 """About half a second."""
@@ -32,18 +32,18 @@ class Work:
         self._left = _STEPS
 
     def spend(self, steps: int) -> None:
-        """Raises Malformed if they are too many."""
+        """Raises TooMuch if they are too many."""
         self._left -= steps
         if self._left < 0:
-            raise Malformed("more work than one message may make")
+            raise TooMuch("more work than one message may make")
 
     def of_dict(self, keys: Sequence[object]) -> None:
-        """Count what a dict of `keys` takes. Raises Malformed if it is too much."""
+        """Count what a dict of `keys` takes. Raises TooMuch if it is too much."""
         if len(keys) >= _FEW:
             self._count(keys, 0)
 
     def of_set(self, keys: Sequence[object]) -> None:
-        """Count what a set of `keys` takes. Raises Malformed if it is too much."""
+        """Count what a set of `keys` takes. Raises TooMuch if it is too much."""
         if len(keys) >= _FEW:
             self._count(keys, _NEIGHBOURS)
 
