@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Iterator
 
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
 
 CHUNK = 256 * 1024
@@ -29,7 +30,7 @@ class Channel:
     async def send(self, *messages: dict[str, Json]) -> None:
         """Raises Closed."""
         try:
-            await self._loop.sock_sendall(self.socket, b"".join(map(codec.pack, messages)))
+            await self._loop.sock_sendall(self.socket, b"".join(map(frames.pack, messages)))
         except (OSError, codec.Unserialisable) as error:
             raise Closed(str(error)) from None
 
@@ -47,11 +48,29 @@ class Channel:
                 raise Closed("end of stream")
             self._buffer += chunk
 
+    @contextlib.contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Take what comes meanwhile, for `waiting`, so that the other end need not wait; no more than one message of
+        the largest size."""
+        self._loop.add_reader(self.socket, self._collect)
+        try:
+            yield
+        finally:
+            self._loop.remove_reader(self.socket)
+
+    def _collect(self) -> None:
+        chunk = b""
+        with contextlib.suppress(OSError):
+            chunk = self.socket.recv(CHUNK)
+        self._buffer += chunk
+        if not chunk or len(self._buffer) > frames.MAX_BYTES:
+            self._loop.remove_reader(self.socket)
+
     def waiting(self) -> list[dict[str, Json]]:
         """Messages that lie ready; what is no message ends the list."""
         found: list[dict[str, Json]] = []
         with contextlib.suppress(OSError):
-            while chunk := self.socket.recv(CHUNK):
+            while len(self._buffer) <= frames.MAX_BYTES and (chunk := self.socket.recv(CHUNK)):
                 self._buffer += chunk
         with contextlib.suppress(Closed):
             while (message := self._take()) is not None:
@@ -59,15 +78,15 @@ class Channel:
         return found
 
     def _take(self) -> dict[str, Json] | None:
-        size = codec.HEADER.size
+        size = frames.HEADER.size
         if len(self._buffer) < size:
             return None
         try:
-            end = size + codec.body_size(bytes(self._buffer[:size]))
+            end = size + frames.body_size(bytes(self._buffer[:size]))
             if len(self._buffer) < end:
                 return None
             body = bytes(self._buffer[size:end])
             del self._buffer[:end]
-            return codec.unpack(body)
+            return frames.unpack(body)
         except codec.Malformed as error:
             raise Closed(str(error)) from None

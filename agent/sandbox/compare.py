@@ -33,12 +33,11 @@ def same_value(actual: object, expected: object, *, from_json: bool = False) -> 
 
 def same_text(actual: str, expected: str) -> bool:
     """Whether printed `actual` is the text `expected`."""
-    left, right = _lines(actual), _lines(expected)
-    if left == right:
-        return True
-    if len(left) != len(right):
+    actual, expected = (text.replace("\r\n", "\n").rstrip() for text in (actual, expected))
+    if actual.count("\n") != expected.count("\n"):
         return False
-    return all(_same_line(one, other) for one, other in zip(left, right, strict=True))
+    lines = zip(actual.split("\n"), expected.split("\n"), strict=True)
+    return all(one.rstrip() == other.rstrip() or _same_line(one, other) for one, other in lines)
 
 
 def close(actual: object, expected: float, *, relative: float, absolute: float) -> bool:
@@ -68,13 +67,6 @@ def _same_mapping(actual: dict[object, object], expected: dict[object, object], 
         if found is missing or not same_value(found, value, from_json=from_json):
             return False
     return True
-
-
-def _lines(text: str) -> list[str]:
-    lines = [line.rstrip() for line in text.replace("\r\n", "\n").split("\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines
 
 
 def _same_line(actual: str, expected: str) -> bool:

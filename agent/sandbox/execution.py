@@ -18,6 +18,7 @@ from agent.sandbox.process import WorkerLost, WorkerProcess
 from agent.sandbox.program import trace
 from agent.sandbox.results import cut, literal_case, make_case, reported_case
 from agent.sandbox.session import Program, Session, Tally
+from agent.sandbox.testimony import text
 from agent.sandbox.verdict import Case, Observed, assemble
 from agent.sandbox.wire.codec import Json
 from memory.records import Fault, Outcome, Verdict
@@ -141,7 +142,7 @@ class Run:
                 if unit is None:
                     raise broken("a report on an unknown unit")
                 if event == "plan":
-                    self._planned[unit.index] = [str(name)[:_NAME] for name in _list(message.get("cases"))]
+                    self._planned[unit.index] = [text(name, _NAME) for name in _list(message.get("cases"))]
                     continue
                 number = message.get("case")
                 if type(number) is not int or not 0 <= number < len(self._planned.get(unit.index, ())):

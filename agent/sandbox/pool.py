@@ -130,11 +130,16 @@ class WorkerPool:
             worker = await crew.take(owner)
             if worker is None:
                 break
-            lost = False
+            lost = True
             try:
-                return await execute(worker)
+                made = await execute(worker)
+                lost = False
+                return made
+            except asyncio.CancelledError:
+                lost = False
+                raise
             except WorkerLost as error:
-                message, lost = str(error), True
+                message = str(error)
             finally:
                 crew.give_back(worker, lost=lost)
         return verdict.sandbox_error(run_id, message)

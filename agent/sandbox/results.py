@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.sandbox.plan import Literal, Unit
-from agent.sandbox.verdict import Case, of_fault
-from agent.sandbox.wire import codec
+from agent.sandbox.testimony import of_fault, text
+from agent.sandbox.verdict import Case
+from agent.sandbox.wire import codec, decoding
 from agent.sandbox.wire.codec import Json
+from agent.sandbox.wire.work import Work
 from memory.records import CaseResult, Fault, Outcome
 
 _TEXT = 500
+_MORE = "..."
 _LONGEST = 1e6
 """Seconds that no test can take."""
 _COMPARE_ERRORS = (ArithmeticError, TypeError, ValueError, RecursionError, AttributeError)
@@ -57,7 +60,7 @@ def _literal_case(literal: Literal, reply: dict[str, Json], seconds: float) -> C
     if "err" in reply:
         described: Any = reply["err"] if type(reply["err"]) is dict else {}
         if described.get("type") == "Unserialisable" and "bases" not in described:
-            fault = Fault(type=Outcome.FAILED_TEST.value, message=str(described.get("message"))[:_TEXT])
+            fault = Fault(type=Outcome.FAILED_TEST.value, message=text(described.get("message"), _TEXT))
             return make_case(literal.name, Outcome.FAILED_TEST, fault, literal.expected, seconds=seconds)
         outcome, fault = of_fault(described)
         return make_case(literal.name, outcome, fault, literal.expected, seconds=seconds)
@@ -82,15 +85,15 @@ def _reported_case(unit: Unit, name: str, report: dict[str, Json]) -> Case | Non
     return make_case(name, Outcome.FAILED_TEST, fault, expected, actual, seconds=seconds)
 
 
-def _told(text: Json) -> str | None:
-    return cut(str(text)).encode("utf-8", "backslashreplace").decode() if text is not None else None
+def _told(wire: Json) -> str | None:
+    return text(wire, _TEXT + len(_MORE)) if type(wire) is str else None
 
 
 def _checked(test: Literal | Unit, name: str, wire: Json, seconds: float, *, assertion: bool) -> Case:
     try:
-        actual = codec.decode(wire, _opaque)
+        actual = decoding.decode(wire, _opaque, work=Work())
     except codec.Malformed as error:
-        fault = Fault(type=Outcome.FAILED_TEST.value, message=f"not plain data: {error}"[:_TEXT])
+        fault = Fault(type=Outcome.FAILED_TEST.value, message=cut(f"not plain data: {error}"))
         return make_case(name, Outcome.FAILED_TEST, fault, test.expected, seconds=seconds)
     try:
         right = test.check is not None and test.check(actual)
@@ -105,24 +108,23 @@ def _checked(test: Literal | Unit, name: str, wire: Json, seconds: float, *, ass
 
 
 def _opaque(wire: list[Json]) -> object:
-    _, _, kind, text, truth, base = wire
+    _, _, kind, shown, truth, base = wire
     if base is not None:
-        return codec.decode(base)
-    return Opaque(str(kind)[:200], str(text)[:_TEXT], truth is True)
+        return decoding.decode_scalar(base)
+    return Opaque(text(kind, 200), text(shown, _TEXT), truth is True)
 
 
 def short(value: object) -> str:
     """`repr` of plain data, capped."""
     try:
-        text = repr(value)
+        return cut(repr(value))
     except (ValueError, RecursionError) as error:
-        text = f"<{type(value).__name__}: {error}>"
-    return cut(text)
+        return cut(f"<{type(value).__name__}: {error}>")
 
 
-def cut(text: str) -> str:
-    """At most 500 characters."""
-    return text if len(text) <= _TEXT else text[:_TEXT] + "..."
+def cut(whole: str) -> str:
+    """At most 500 characters, all of which can be written."""
+    return text(whole, _TEXT) + _MORE if len(whole) > _TEXT else text(whole, _TEXT)
 
 
 def difference(name: str, expected: Json, actual: Json) -> str:

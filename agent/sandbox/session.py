@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
-import re
 import secrets
 import socket
 from collections import deque
@@ -14,15 +14,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
 
+from agent.sandbox import testimony
 from agent.sandbox.channel import Channel, Closed
 from agent.sandbox.output import Output
 from agent.sandbox.plan import Unit
 from agent.sandbox.process import MARK_SECONDS, Exit, Order, WorkerLost, WorkerProcess
 from agent.sandbox.program import trace
 from agent.sandbox.program.statements import Span
-from agent.sandbox.verdict import of_exit, of_fault, spans
-from agent.sandbox.walls.template import FAILED
-from agent.sandbox.wire.codec import Json
+from agent.sandbox.testimony import of_fault
+from agent.sandbox.verdict import of_exit
+from agent.sandbox.walls.template import BROKEN, FAILED
+from agent.sandbox.wire.codec import Json, Malformed
 from memory.records import Fault, Limits, Outcome
 
 _ROLE = "candidate"
@@ -32,7 +34,7 @@ _JUDGE_PATIENCE = 5.0
 """Seconds that a judge may wait longer than the program, so that the one that hangs is the one that is blamed."""
 _CALLS_AHEAD = 16
 _CHARACTERS_AHEAD = 8192
-_LINE = re.compile(rb'File "' + re.escape(trace.PROGRAM.encode()) + rb'", line (\d+)')
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,10 @@ class Session:
         self._output = Output(program.limits.output_bytes, lambda: worker.kill(self.id))
         self._stack = contextlib.ExitStack()
         self._ended: Exit | None = None
-        self._names: Json = []
+        self._names: list[list[str]] = []
         self._statements: tuple[Span, ...] = ()
         self._judge_exit: asyncio.Future[Exit] | None = None
+        self._gone = False
 
     def __enter__(self) -> Session:
         with contextlib.ExitStack() as stack:
@@ -86,7 +89,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._ended is None:
+        if any(ended is not None and not ended.done() for ended in (self._exit, self._judge_exit)):
             self._worker.kill(self.id)
         self._stack.close()
 
@@ -100,9 +103,10 @@ class Session:
                 with open(os.dup(stdin), "wb") as file:  # noqa: PTH123
                     file.write(self._stdin.encode("utf-8", "surrogateescape"))
                 os.lseek(stdin, 0, os.SEEK_SET)
-            self._trace = os.memfd_create("trace", os.MFD_CLOEXEC)
+            self._trace = os.memfd_create("trace", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             stack.callback(os.close, self._trace)
-            os.ftruncate(self._trace, trace.LAST_WORDS)
+            os.ftruncate(self._trace, trace.SIZE)
+            fcntl.fcntl(self._trace, fcntl.F_ADD_SEALS, _SEALS)
             pipes = [self._output.pipe(stack, given) for _ in range(2)]
             self._channel = Channel(ours)
             cpu = min(self._tally.cpu_left, self._program.limits.cpu_seconds * trace.SLOWDOWN)
@@ -126,29 +130,30 @@ class Session:
             while True:
                 message = await self._channel.receive()
                 silent = False
-                if message.get("stage") == "compiled":
-                    compiling, self._statements = False, spans(message.get("statements"))
+                if compiling and message.get("stage") == "compiled":
+                    compiling, self._statements = False, self._spans(message)
                 elif "names" in message:
                     self._refuse_late()
-                    self._names = message["names"]
+                    self._names = testimony.names(message["names"])
                     return None
                 elif "fault" in message:
                     return of_fault(message["fault"], compiling=compiling)
                 else:
                     raise Closed("not a report of loading")
-        except Closed:
+        except (Closed, Malformed):
             return await self._death_in_load(silent=silent, compiling=compiling)
 
     async def run_script(self) -> tuple[tuple[Outcome, Fault] | None, str]:
         """Run the program as a script to its end; what went wrong, or None, and what it printed. Raises WorkerLost."""
         with contextlib.suppress(Closed):
             await self._send_program("main", names=False)
+            self._stack.enter_context(self._channel.collecting())
         ended = await self.ended()
         messages = self._channel.waiting()
         compiled = next((message for message in messages if message.get("stage") == "compiled"), None)
-        compiling, self._statements = compiled is None, spans((compiled or {}).get("statements"))
+        compiling, self._statements = compiled is None, self._spans(compiled or {})
         fault = next((message["fault"] for message in messages if "fault" in message), None)
-        printed = self._output.drain()[0].decode("utf-8", "backslashreplace")
+        printed = self._output.drain()[0].decode("utf-8", "surrogateescape")
         if ended.reason is None and not self._output.overflow:
             if fault is not None:
                 return of_fault(fault, compiling=compiling), printed
@@ -230,6 +235,7 @@ class Session:
     async def report(self) -> dict[str, Json]:
         """Next report on the tests that were started. Raises Closed."""
         message = await self._reports.receive()
+        self._gone = message.get("event") == "gone"
         self._refuse_late()
         return message
 
@@ -255,13 +261,9 @@ class Session:
             raise Closed("a message from after the limit")
 
     async def death(self) -> tuple[Outcome, Fault]:
-        """What the end of the program's process means, or that of the judge where the tests themselves ran too long."""
-        judge: Exit | None = None
-        if self._judge_exit is not None:
-            self._worker.kill(self.id, "judge")
-            judge = await self._judge_exit
-            if judge.status == FAILED:
-                raise WorkerLost("the judge could not be confined")
+        """What the end of the program's process means, or that of the judge where the tests themselves ran too long.
+        Raises WorkerLost where the judge ended before its time: what it is told by a program may not do that."""
+        judge = await self._end_of_judge()
         too_long = judge is not None and judge.reason not in (None, "killed")
         if not too_long:
             await asyncio.wait([self._exit], timeout=_LINGER)
@@ -272,13 +274,26 @@ class Session:
             return Outcome.RUNTIME_ERROR, Fault(
                 type="ProtocolError", message="the program's process closed or broke its connection"
             )
-        return of_exit(ended, self._program.limits, overflow=self._output.overflow, line=self._last_line())
+        line = testimony.last_line(os.pread(self._trace, trace.SIZE - trace.LAST_WORDS, trace.LAST_WORDS))
+        return of_exit(ended, self._program.limits, overflow=self._output.overflow, line=line)
+
+    async def _end_of_judge(self) -> Exit | None:
+        if self._judge_exit is None:
+            return None
+        self._worker.kill(self.id, "judge")
+        judge = await self._judge_exit
+        if judge.reason is None and judge.status == FAILED:
+            raise WorkerLost("the judge could not be confined")
+        if judge.reason is None and not self._gone and not self._worker.overran(self.id):
+            raise WorkerLost(f"the judge ended before its time: status {judge.status}")
+        return judge
 
     async def _death_in_load(self, *, silent: bool, compiling: bool) -> tuple[Outcome, Fault]:
         """What the end of a process means that has not loaded the program; if it was `silent`, it may not have got so
         far as to be confined."""
-        if silent and (await self.ended()).status == FAILED:
-            raise WorkerLost("a process could not be confined")
+        if silent and (status := (await self.ended()).status) in (FAILED, BROKEN):
+            what = "could not be confined" if status == FAILED else "ended before it was given the program"
+            raise WorkerLost(f"a process {what}")
         outcome, fault = await self.death()
         if compiling and outcome is Outcome.RUNTIME_ERROR:
             return Outcome.COMPILE_ERROR, Fault(type="MemoryError", message="the compiler gave up on this program")
@@ -310,9 +325,8 @@ class Session:
         tally.stdout += out
         tally.stderr += err
 
-    def _last_line(self) -> int | None:
-        found = _LINE.search(os.pread(self._trace, 65536, trace.LAST_WORDS))
-        return int(found.group(1)) if found else None
+    def _spans(self, compiled: dict[str, Json]) -> tuple[Span, ...]:
+        return testimony.spans(compiled.get("statements"), self._program.code.removeprefix("\ufeff"))
 
     async def _send_program(self, mode: str, *, names: bool) -> None:
         program = self._program

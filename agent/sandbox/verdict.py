@@ -1,4 +1,4 @@
-"""From limits, exit reports and case results to a Verdict. What the program said is read as untrusted text."""
+"""From limits, exit reports and case results to a Verdict."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.sandbox.process import Exit
-from agent.sandbox.program.trace import MAX_STATEMENTS
-from agent.sandbox.program.variables import MAX_TEXT, MAX_VARIABLES
-from agent.sandbox.wire.codec import Json
 from memory.records import CaseResult, Fault, Limits, Outcome, Span, Verdict
 
 RANK = {
@@ -24,8 +21,6 @@ RANK = {
 }
 """How far a program came; of several outcomes the lowest counts."""
 _SHOWN_OUTPUT = 32 * 1024
-_MESSAGE = 1000
-_TRACEBACK = 8000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +77,6 @@ def sandbox_error(run_id: str, message: str, seconds: float = 0.0) -> Verdict:
     )
 
 
-def of_fault(fault: Json, *, compiling: bool = False) -> tuple[Outcome, Fault]:
-    """Outcome and record of an exception that the program's process described."""
-    record = fault if type(fault) is dict else {}
-    line, span = record.get("line"), _span(record.get("span"))
-    made = Fault(
-        type=_text(record.get("type"), 200) or "Exception",
-        message=_text(record.get("message"), _MESSAGE),
-        line=line if type(line) is int and line > 0 else None,
-        span=span,
-        traceback=_text(record.get("traceback"), _TRACEBACK),
-        variables=_variables(record.get("variables")),
-    )
-    if compiling:
-        return Outcome.COMPILE_ERROR, made
-    return (Outcome.MEMORY_LIMIT if record.get("memory") is True else Outcome.RUNTIME_ERROR), made
-
-
 def of_exit(ended: Exit, limits: Limits, *, overflow: bool, line: int | None) -> tuple[Outcome, Fault]:
     """Outcome and fault of a process that ended before it had answered; `line` is where it was last seen."""
     if overflow:
@@ -130,40 +108,18 @@ def _waited(ended: Exit, cpu_limit: float) -> str:
     return f"still computing when the wall clock ran out, after {ended.cpu:.2f} s of CPU on a busy machine"
 
 
-def spans(wire: Json) -> tuple[Span, ...]:
-    """Places of a program's statements, as its process told them; none if any of them is not a place."""
-    if type(wire) is not list or len(wire) > MAX_STATEMENTS:
-        return ()
-    found = [_span(item) for item in wire]
-    return () if None in found else tuple(span for span in found if span is not None)
-
-
 def shown(output: bytes) -> str:
-    """`output` as text; of a long one the first and the last 32 KiB."""
-    if len(output) > 2 * _SHOWN_OUTPUT:
-        left_out = len(output) - 2 * _SHOWN_OUTPUT
-        marker = f"\n[{left_out} bytes left out]\n".encode()
-        output = output[:_SHOWN_OUTPUT] + marker + output[-_SHOWN_OUTPUT:]
+    """`output` as text; of a long one the beginning and the end, 32 Ki characters each."""
+    if len(output) <= 2 * _SHOWN_OUTPUT and len(text := _decoded(output)) <= 2 * _SHOWN_OUTPUT:
+        return text
+    middle = len(output) // 2
+    first = _decoded(output[:middle][:_SHOWN_OUTPUT])[:_SHOWN_OUTPUT]
+    last = _decoded(output[middle:][-_SHOWN_OUTPUT:])[-_SHOWN_OUTPUT:]
+    return f"{first}\n[cut: {len(output)} bytes in all]\n{last}"
+
+
+def _decoded(output: bytes) -> str:
     return output.decode("utf-8", "backslashreplace")
-
-
-def _variables(wire: Json) -> tuple[tuple[str, str], ...]:
-    pairs = wire[:MAX_VARIABLES] if type(wire) is list else []
-    return tuple(
-        (_text(pair[0], MAX_TEXT), _text(pair[1], MAX_TEXT)) for pair in pairs if type(pair) is list and len(pair) == 2
-    )
-
-
-def _span(wire: Json) -> Span | None:
-    if type(wire) is list and len(wire) == 4 and all(type(part) is int and 0 <= part < 1 << 31 for part in wire):
-        return (wire[0], wire[1], wire[2], wire[3])
-    return None
-
-
-def _text(value: Json, limit: int) -> str:
-    if type(value) is not str:
-        return ""
-    return value[:limit].encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _signal_name(number: int) -> str:

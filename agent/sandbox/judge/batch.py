@@ -9,7 +9,7 @@ import signal
 import time
 from typing import Any
 
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import frames
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Peer
 
@@ -22,18 +22,18 @@ class Batch:
 
     def __init__(self, server: Peer) -> None:
         self._server = server
-        self._frames: list[bytes] = []
+        self._waiting: list[bytes] = []
         self._since = 0.0
         self._writing = False
         signal.signal(signal.SIGALRM, self._on_alarm)
 
     def send(self, message: dict[str, Json]) -> None:
-        """Send soon. Raises Gone."""
-        now = time.monotonic()
-        if not self._frames:
+        """Send soon. Raises Gone, and Unserialisable if the message is too large."""
+        frame, now = frames.pack(message), time.monotonic()
+        self._waiting.append(frame)
+        if len(self._waiting) == 1:
             self._since = now
             signal.setitimer(signal.ITIMER_REAL, _SECONDS)
-        self._frames.append(codec.pack(message))
         if now - self._since > _SECONDS:
             self.flush()
 
@@ -43,9 +43,9 @@ class Batch:
             return
         self._writing = True
         try:
-            while self._frames:
-                frames, self._frames = self._frames, []
-                self._server.write(b"".join(frames))
+            while self._waiting:
+                waiting, self._waiting = self._waiting, []
+                self._server.write(b"".join(waiting))
         finally:
             self._writing = False
 

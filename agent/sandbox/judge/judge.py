@@ -25,10 +25,12 @@ from agent.sandbox.program.trace import Hits
 from agent.sandbox.suite.fixtures import Fixtures
 from agent.sandbox.suite.recorder import MAX_TEXT, Recorder, Send
 from agent.sandbox.suite.suite import TESTS, Suite, fill, root_of
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Answer, Connection, Gone, Peer
 
+_LONGEST = 8000
+"""Characters of a text in a fault record, and bytes of what is no text."""
 _REHEARSALS = 10
 """See `candidate.settle`."""
 
@@ -84,7 +86,19 @@ def _judge(order: dict[str, Json], connect: Callable[[Answer], Connection], send
 
 def _fault_of(error: BaseException) -> dict[str, Json] | None:
     described: dict[str, Json] | None = getattr(error, FAULT, None)
-    return described
+    return None if described is None else _bounded(described)
+
+
+def _bounded(described: dict[str, Json]) -> dict[str, Json]:
+    """What the server reads of a fault record, which the program made as large as it liked."""
+    texts = {
+        key: text[:_LONGEST] for key in ("type", "message", "traceback") if type(text := described.get(key)) is str
+    }
+    rest = {key: described.get(key) for key in ("memory", "line", "span", "variables")}
+    try:
+        return {**texts, **rest} if len(frames.pack(rest)) <= _LONGEST else texts
+    except codec.Unserialisable:
+        return texts
 
 
 class _Rehearsed:
@@ -92,7 +106,7 @@ class _Rehearsed:
 
     def request(self, op: str, arguments: Json) -> dict[str, Json]:
         told = codec.encode(_Rehearsed.request, _handle) if op == "name" else codec.encode(1)
-        return codec.unpack(codec.pack({"id": 1, "ok": told})[codec.HEADER.size :])
+        return frames.unpack(frames.pack({"id": 1, "ok": told})[frames.HEADER.size :])
 
 
 def _handle(value: object) -> list[Json]:
@@ -100,7 +114,7 @@ def _handle(value: object) -> list[Json]:
 
 
 def _pack(message: dict[str, Json]) -> None:
-    codec.pack(message)
+    frames.pack(message)
 
 
 def _rehearse() -> None:

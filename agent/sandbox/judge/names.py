@@ -16,19 +16,23 @@ from typing import Any
 from agent.sandbox.judge.program import Program
 from agent.sandbox.judge.proxy import NEEDS_PROCESS
 from agent.sandbox.suite.recorder import MissingName
-from agent.sandbox.wire.codec import Json
 
+_ACTIVE = frozenset(
+    ("antigravity", "conftest", "ensurepip", "idlelib", "lib2to3", "site", "test", "tests", "this", "turtle",
+     "turtledemo")
+)  # fmt: skip
+"""What opens, prints, installs or tests something when it is imported."""
 _ALIASES = {("np", "numpy"), ("pd", "pandas"), ("plt", "matplotlib.pyplot"), ("dt", "datetime")}
 
 
 class Names:
     """The program's names as its process reported them."""
 
-    def __init__(self, program: Program, reported: Json, base: dict[str, Any], root: str) -> None:
+    def __init__(self, program: Program, reported: list[list[str]], base: dict[str, Any], root: str) -> None:
         self._program = program
         self._root = root
         self._base = base
-        self._reported = {str(entry[0]): entry[1:] for entry in reported}
+        self._reported = {name: where for name, *where in reported}
 
     def public(self) -> list[str]:
         """What `import *` brings: never another meaning of a name that everybody has, unless it is the entry point."""
@@ -40,12 +44,12 @@ class Names:
 
     def find(self, name: str) -> Any:
         """The object behind `name`. Raises KeyError if the program does not define it."""
-        entry = self._reported[name]
-        if entry[0] == "own" and name in sys.stdlib_module_names and name != self._root:
-            return importlib.import_module(name)
-        if entry[0] == "own":
-            return self._program.name(name)
-        return _imported(name, str(entry[1]), str(entry[2]))
+        kind, *place = self._reported[name]
+        if kind == "import":
+            return _imported(name, *place)
+        if name in sys.stdlib_module_names and name != self._root and _may_be_imported(name):
+            return _imported(name, name, "")
+        return self._program.name(name)
 
     def find_for_import(self, name: str) -> Any:
         """As `find`, with what the prelude defines; an own name is the program's, whatever else has it. Raises
@@ -61,13 +65,13 @@ class Names:
 
 
 class Finder:
-    """Lets test code import the program under any name that nothing else has."""
+    """Lets test code import the program under any name that nothing else has, on no machine."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if path is not None or name.startswith("_"):
+        if path is not None or name.startswith("_") or name in sys.stdlib_module_names:
             return None
         return ModuleSpec(name, self)  # type: ignore[arg-type]
 
@@ -95,16 +99,25 @@ class _ProgramModule(ModuleType):
 
 def _imported(name: str, module: str, attribute: str) -> Any:
     """What the program imported under `name`, imported here from the same place; only where the names agree, so that
-    a program cannot give the tests another function than the one they mean."""
+    a program cannot give the tests another function than the one they mean. Raises KeyError if there is none, whatever
+    the import itself did."""
     agrees = (
         attribute.split(".")[-1] == name if attribute else module.split(".")[-1] == name or (name, module) in _ALIASES
     )
-    if not agrees or module.split(".")[0] not in {*sys.stdlib_module_names, "numpy", "pandas"}:
+    if not agrees or not _may_be_imported(module):
         raise KeyError(name)
     try:
         found: Any = importlib.import_module(module)
         for part in attribute.split(".") if attribute else ():
             found = getattr(found, part)
-    except (ImportError, AttributeError):
+    except BaseException:
         raise KeyError(name) from None
     return found
+
+
+def _may_be_imported(module: str) -> bool:
+    """Whether a program may have the judge import `module`: of a known package, and none that does more than define
+    things when it is imported."""
+    parts = module.split(".")
+    known = parts[0] in sys.stdlib_module_names or parts[0] in ("numpy", "pandas")
+    return known and not any(part in _ACTIVE or part.startswith("__") for part in parts)

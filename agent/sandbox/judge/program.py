@@ -16,7 +16,7 @@ from agent.sandbox.judge.proxy import KindOfProxy, Proxy, kind_of_proxy
 from agent.sandbox.judge.running import Running, coroutine, generator
 from agent.sandbox.program import fault
 from agent.sandbox.program.exports import OFFERED
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import codec, decoding
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Connection, Gone, Remote
 
@@ -60,7 +60,7 @@ class Program:
         """The program's object of that name. Raises KeyError if there is none, or it cannot travel."""
         try:
             return _known_as(name, self.decode(self.peer.request("name", name).get("ok")))
-        except Remote:
+        except (Remote, codec.Unserialisable):
             raise KeyError(name) from None
 
     def class_of(self, kind: KindOfProxy) -> Any:
@@ -68,15 +68,21 @@ class Program:
         return self._proxy(kind.burnish_of, "class", kind.__name__, None)
 
     def decode(self, wire: Json) -> object:
-        """A value from the program. Raises Malformed as `codec.decode` does."""
-        return codec.decode(wire, self._resolve, self._shared, arrays=True)
+        """A value from the program. Raises Unserialisable if it is too large; Gone if it is none: whoever answers like
+        that is not the harness."""
+        try:
+            return decoding.decode(wire, self._resolve, self._shared, arrays=True)
+        except codec.TooMuch as error:
+            raise codec.Unserialisable(str(error)) from None
+        except (codec.Malformed, RecursionError) as error:
+            raise Gone(str(error)) from None
 
     def answer(self, op: str, wire: Json) -> dict[str, Json]:
         """Serve a call from the program to a function or object of the test code."""
         try:
             if op != "callback":
                 raise TypeError(f"unknown operation {op}")
-            decoded: Any = codec.decode(wire, self._resolve, self._shared)
+            decoded: Any = decoding.decode(wire, self._resolve, self._shared)
             name, positional, named = decoded
             target: Any = self._exported[wire["h"]]
             if name:
@@ -175,7 +181,7 @@ class Program:
                 if owner not in self._kinds:
                     self._kinds[owner] = kind_of_proxy(self, owner, name)
                 made = self._kinds[owner].__new__(self._kinds[owner])
-            made.burnish_init(self, index, kind, name, owner, None if base is None else codec.decode(base))
+            made.burnish_init(self, index, kind, name, owner, None if base is None else decoding.decode_scalar(base))
             self._proxies[index] = made
         return self._proxies[index]
 

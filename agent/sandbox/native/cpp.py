@@ -13,7 +13,7 @@ from agent.sandbox.native.process import Allowed, Ended, Image, Process, token
 from agent.sandbox.native.runtime import ENVIRONMENT, HOME, Artifact, Refused, Source
 from agent.sandbox.native.toolchain import Toolchain
 from agent.sandbox.process import WorkerProcess
-from agent.sandbox.verdict import of_fault
+from agent.sandbox.testimony import of_fault
 from agent.sandbox.walls.command import Command
 from agent.sandbox.wire.codec import Json
 from memory.records import Fault, Outcome

@@ -13,6 +13,7 @@ from agent.sandbox.native.runtime import ENVIRONMENT, HOME, Artifact, Source
 from agent.sandbox.native.stack import Thrown
 from agent.sandbox.native.toolchain import Toolchain
 from agent.sandbox.process import WorkerProcess
+from agent.sandbox.testimony import text
 from agent.sandbox.walls.command import Command
 from agent.sandbox.wire.codec import Json
 from memory.records import Fault, Outcome
@@ -30,6 +31,8 @@ _MODULE = re.compile(
 )
 """What only a module may hold, at the beginning of a line."""
 _GAVE_UP = {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGILL, -signal.SIGTRAP, -signal.SIGBUS}
+_TOLD = 100_000
+"""Characters of an exception's text that are read."""
 
 
 class JavaScript:
@@ -60,7 +63,7 @@ class JavaScript:
 
     def thrown(self, told: Json, source: Source, *, compiling: bool = False) -> tuple[Outcome, Fault]:
         record = told if type(told) is dict else {}
-        kind, message, trace = (str(record.get(key, "")) for key in ("type", "message", "stack"))
+        kind, message, trace = (text(record.get(key), _TOLD) for key in ("type", "message", "stack"))
         read = stack.read(kind or "Error", message, trace, before=source.before, lines=_lines(source))
         if compiling and read.compiling:
             return Outcome.COMPILE_ERROR, read.fault

@@ -21,6 +21,7 @@ from agent.sandbox.native.runtime import Artifact, Refused, Runtime, Source
 from agent.sandbox.plan import Stdio
 from agent.sandbox.process import WorkerProcess
 from agent.sandbox.results import cut, difference, make_case
+from agent.sandbox.testimony import text
 from agent.sandbox.verdict import Case, Observed, assemble, of_exit
 from agent.sandbox.wire.codec import Json, Malformed
 from memory.records import Fault, Outcome, Verdict
@@ -164,7 +165,7 @@ class NativeRun:
 
     def _raised(self, call: Call, told: Json, seconds: float) -> Case:
         if type(told) is dict and told.get("type") == "Unserialisable" and "stack" not in told:
-            fault = Fault(type=Outcome.FAILED_TEST.value, message=str(told.get("message"))[:_TEXT])
+            fault = Fault(type=Outcome.FAILED_TEST.value, message=text(told.get("message"), _TEXT))
             return make_case(call.name, Outcome.FAILED_TEST, fault, call.expected, seconds=seconds)
         return make_case(call.name, *self._runtime.thrown(told, self._source), call.expected, seconds=seconds)
 
@@ -195,7 +196,7 @@ class NativeRun:
             ended = await process.ended()
         self._collect(ended)
         seconds = time.monotonic() - started
-        printed = ended.stdout.decode("utf-8", "backslashreplace")
+        printed = ended.stdout.decode("utf-8", "surrogateescape")
         expected, actual = cut(test.stdout), cut(printed)
         if ended.exit.status != 0 or ended.exit.reason is not None or ended.overflow:
             outcome, fault = self._why(ended)

@@ -15,8 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.sandbox import compare
+from agent.sandbox.testimony import text
 from agent.sandbox.wire.codec import MAX_DEPTH, Json, Malformed
 
+_TEXT = 500
 _FEW = 300
 """So many members are compared with one another where their order is unknown; more only after sorting."""
 
@@ -61,7 +63,7 @@ def decode(wire: Json, depth: int = 0) -> object:
         case "i" if len(held) == 1 and type(held[0]) is str:
             return _integer(held[0])
         case "x" if len(held) == 2:
-            return Opaque(str(held[0]), str(held[1]))
+            return Opaque(text(held[0], _TEXT), text(held[1], _TEXT))
     raise Malformed("unknown tag")
 
 

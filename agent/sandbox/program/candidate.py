@@ -28,7 +28,7 @@ from agent.sandbox.program.operations import OPERATIONS
 from agent.sandbox.program.statements import Statements
 from agent.sandbox.program.told import OF_TESTS
 from agent.sandbox.suite import inside
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Gone, Peer, Remote
 
@@ -82,8 +82,8 @@ class _Program:
         """Do with a program of no meaning what is done with every program, as far as it leaves nothing behind."""
         self._source = "def f(x):\n    if x: return 5\n    return x\n"
         exec(self._compile(), {trace.HITS: bytearray(9)})
-        told = codec.pack({"id": 1, "statements": self._statements.spans() if self._statements else [], "code": ""})
-        codec.unpack(told[codec.HEADER.size :])
+        told = frames.pack({"id": 1, "statements": self._statements.spans() if self._statements else [], "code": ""})
+        frames.unpack(told[frames.HEADER.size :])
         self._reply("eval", "int(1)")
 
     def load(self, order: dict[str, Json]) -> None:

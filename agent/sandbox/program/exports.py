@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable
 
 from agent.sandbox.program.told import Told
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import codec, decoding
 from agent.sandbox.wire.codec import Json
 
 _FUNCTIONS = (
@@ -48,7 +48,7 @@ class Exports:
         classes: dict[str, type] = {}
         if wire.get("o"):
             classes = {name: value for name, value in self._module.__dict__.items() if isinstance(value, type)}
-        return codec.decode(wire, self._resolve, classes)
+        return decoding.decode(wire, self._resolve, classes)
 
     def shared_name(self, value: object) -> str | None:
         """Name of the shared class of which `value` is an instance."""

@@ -10,7 +10,7 @@ import sys
 from collections import deque
 
 from agent.sandbox.program.exports import Exports
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
 
 _COPIED_BACK = (list, dict, set, bytearray, deque)
@@ -62,7 +62,7 @@ class Kept:
         if isinstance(value, list | dict | set) and len(value) > _MAX_BYTES:
             return None
         try:
-            packed = codec.pack(self._exports.encode(value))
+            packed = frames.pack(self._exports.encode(value))
         except (codec.Unserialisable, RecursionError):
             return None
         return packed if len(packed) <= _MAX_BYTES else None

@@ -11,7 +11,7 @@ from itertools import islice
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
 
 OF_TESTS = "__burnish_test__"
@@ -74,7 +74,7 @@ class Told:
         """`value` encoded; None where it cannot be, or is large."""
         try:
             encoded = self._encode(value)
-            return encoded if len(codec.pack(encoded)) <= _MAX_BYTES else None
+            return encoded if len(frames.pack(encoded)) <= _MAX_BYTES else None
         except (codec.Unserialisable, RecursionError, MemoryError):
             return None
 

@@ -28,6 +28,8 @@ MAX_STATEMENTS = 1 << 16
 """Of a longer program nothing is traced."""
 LAST_WORDS = MAX_STATEMENTS
 """Where, behind the hits, the stack of a process that hangs is written."""
+SIZE = LAST_WORDS + (1 << 16)
+"""Bytes of the file for both."""
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _LOAD, _STORE = ast.Load(), ast.Store()

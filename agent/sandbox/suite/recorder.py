@@ -137,7 +137,11 @@ class Recorder:
         self._finished.add(case)
         seconds = time.monotonic() - self._started if self._started else 0.0
         self._left = self._right = None
-        self._send({"event": "result", "case": case, "seconds": seconds, "hits": self._hits.read(), **result})
+        told = {"event": "result", "case": case, "seconds": seconds, "hits": self._hits.read()}
+        try:
+            self._send({**told, **result})
+        except codec.Unserialisable as error:
+            self._send({**told, "outcome": "failed_test", "message": str(error)})
         self._hits.clear()
 
     def _send(self, message: dict[str, Json]) -> None:

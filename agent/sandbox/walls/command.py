@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import frames
 
 CHANNEL, FILES = 3, 4
 FAILED = 120
 """Exit status where the command could not be started."""
 _CHUNK = 1 << 20
-_CONFINED = codec.pack({"confined": True})
+_CONFINED = frames.pack({"confined": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def run(command: Mapping[str, Any]) -> int:
             _collect(command["collect"])
         return status if status >= 0 else 128 - status
     except OSError as error:
-        os.write(CHANNEL, codec.pack({"failed": str(error), "token": command["token"]}))
+        os.write(CHANNEL, frames.pack({"failed": str(error), "token": command["token"]}))
         return FAILED
 
 

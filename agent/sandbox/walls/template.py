@@ -33,6 +33,8 @@ SIZES = struct.Struct("QQ")
 ANSWER = struct.Struct("i")
 FAILED = 120
 """Exit status of a process that could not be confined."""
+BROKEN = 121
+"""Of one that was, and whose harness raised."""
 RESERVED = 5
 """Descriptors that a jailed process gets; the template's own ones are higher."""
 
@@ -95,6 +97,7 @@ def _become(order: dict[str, Any], fds: list[int], walls: Jail, baseline_bytes: 
         for number, fd in enumerate(fds):
             os.dup2(fd, number)
         os.closerange(RESERVED, 1 << 20)
+        status = BROKEN
         match order["role"]:
             case "candidate":
                 status = candidate.run(3, 4)

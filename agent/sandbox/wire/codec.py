@@ -1,4 +1,4 @@
-"""Plain data across the wall between a program and those who judge it: tagged JSON in length-prefixed frames.
+"""Plain data across the wall between a program and those who judge it, as tagged JSON.
 
 A value is a JSON scalar (None, bool, int, float, str) or a list whose first item is a tag:
 
@@ -26,43 +26,27 @@ import collections
 import datetime
 import decimal
 import fractions
-import functools
-import json
-import json.encoder
-import re
-import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
-MAX_BYTES = 8 * 1024 * 1024
 MAX_NODES = 1_000_000
 MAX_DEPTH = 100
-HEADER = struct.Struct(">I")
-
-_to_json: Any = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
-    None, None, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True
-)
-_from_json: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
-"""What `json` uses inside, made once: a program's process is so short that making them anew would be felt."""
 
 Json = Any
 """What `json` reads and writes."""
 Export = Callable[[object], list[Json]]
 """Reference for an object that stays where it is: a list whose first item is "h"."""
-Resolve = Callable[[list[Json]], object]
 
-_SCALARS = frozenset({int, float, str, bool, type(None)})
+SCALARS = frozenset({int, float, str, bool, type(None)})
 _PURE = frozenset(
     ("abs", "all", "any", "chr", "divmod", "hash", "hex", "len", "max", "min", "ord", "pow", "repr", "round",
      "sorted", "sum")
 )  # fmt: skip
-_GLOBALS: dict[str, object] = {
+GLOBALS: dict[str, object] = {
     name: value for name, value in vars(builtins).items() if name in _PURE or isinstance(value, type)
 }
-_GLOBAL_NAMES = {id(value): name for name, value in _GLOBALS.items()}
+_GLOBAL_NAMES = {id(value): name for name, value in GLOBALS.items()}
 _SMALL = 1 << 63
-_MAX_FRACTION = 20_000
-_TIMES = {"date": datetime.date, "time": datetime.time, "datetime": datetime.datetime}
 
 
 class Unserialisable(Exception):
@@ -73,35 +57,8 @@ class Malformed(Exception):
     """Received bytes are not a message, or exceed the limits."""
 
 
-def pack(message: Json) -> bytes:
-    """One frame. Raises Unserialisable if it exceeds MAX_BYTES."""
-    body = "".join(_to_json(message, 0)).encode("ascii")
-    if len(body) > MAX_BYTES:
-        raise Unserialisable(f"{len(body)} bytes of data exceed the limit of {MAX_BYTES}")
-    return HEADER.pack(len(body)) + body
-
-
-def body_size(header: bytes) -> int:
-    """Length of the body that follows a 4-byte header. Raises Malformed above MAX_BYTES."""
-    (size,) = HEADER.unpack(header)
-    if size > MAX_BYTES:
-        raise Malformed(f"a frame of {size} bytes exceeds the limit of {MAX_BYTES}")
-    return int(size)
-
-
-def unpack(body: bytes) -> dict[str, Json]:
-    """The message in a frame's body; sizes are checked before anything is built. Raises Malformed."""
-    if body.count(b",") + body.count(b"[") + body.count(b"{") > 2 * MAX_NODES:
-        outside = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", body)
-        if outside.count(b",") + outside.count(b"[") + outside.count(b"{") > 2 * MAX_NODES:
-            raise Malformed(f"a frame holds more than {MAX_NODES} values")
-    try:
-        message, end = _from_json(body.decode("ascii"), 0)
-    except (ValueError, RecursionError, StopIteration) as error:
-        raise Malformed(f"a frame is not JSON: {type(error).__name__}") from None
-    if type(message) is not dict or end != len(body):
-        raise Malformed("a frame is not an object")
-    return message
+class TooMuch(Malformed):
+    """A value that may well be one, but exceeds the limits of decoding."""
 
 
 def encode(value: object, export: Export | None = None, shared: Callable[[object], str | None] | None = None) -> Json:
@@ -109,7 +66,7 @@ def encode(value: object, export: Export | None = None, shared: Callable[[object
 
     `shared` names the class of an object that travels by structure. Raises Unserialisable.
     """
-    if type(value) in _SCALARS:
+    if type(value) in SCALARS:
         return {"v": _integer(value) if type(value) is int else value, "o": []}
     encoder = _Encoder(export, shared)
     root = encoder.value(value, 0)
@@ -117,35 +74,6 @@ def encode(value: object, export: Export | None = None, shared: Callable[[object
     for item in encoder.pending:
         table.append([encoder.shared_name(item), encoder.value(_attributes(item), 0)])
     return {"v": root, "o": table}
-
-
-def decode(
-    wire: Json, resolve: Resolve | None = None, shared: Mapping[str, type] | None = None, *, arrays: bool = False
-) -> object:
-    """The value in what `encode` made; with `arrays` numpy arrays come back as such, else as lists. Raises Malformed.
-
-    Without `resolve` a reference raises Malformed. Shared classes are created without calling them.
-    """
-    try:
-        classes = shared or {}
-        objects: list[object] = [object.__new__(classes[name]) for name, _ in wire["o"]]
-        decoder = _Decoder(resolve, objects, arrays)
-        for item, (_, attributes) in zip(objects, wire["o"], strict=True):
-            for name, attribute in decoder.mapping(attributes, 0).items():
-                _give(item, str(name), attribute)
-        return decoder.value(wire["v"], 0)
-    except Malformed:
-        raise
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, OverflowError) as error:
-        raise Malformed(f"not a tagged value: {type(error).__name__}: {error}") from None
-
-
-def _give(item: object, name: str, attribute: object) -> None:
-    """Set an attribute, unless it would hide what the class of `item` does."""
-    hidden = next((kind.__dict__[name] for kind in type(item).__mro__ if name in kind.__dict__), None)
-    if name.startswith("__") or callable(hidden) or isinstance(hidden, classmethod | staticmethod):
-        raise Malformed(f"an attribute where the class has {name[:100]!r}")
-    setattr(item, name, attribute)
 
 
 def _attributes(item: object) -> dict[str, object]:
@@ -178,7 +106,7 @@ class _Encoder:
         held = list(values)
         self._spend(len(held))
         out: list[Json] = [tag]
-        if set(map(type, held)) <= _SCALARS and all(type(item) is not int or -_SMALL <= item < _SMALL for item in held):
+        if set(map(type, held)) <= SCALARS and all(type(item) is not int or -_SMALL <= item < _SMALL for item in held):
             out += held
             return out
         out += [self.value(item, depth + 1) for item in held]
@@ -190,7 +118,7 @@ class _Encoder:
         kind = type(value)
         if kind is int:
             return _integer(int.__index__(value))  # type: ignore[arg-type]
-        if kind in _SCALARS:
+        if kind in SCALARS:
             return value
         handler = _EXACT.get(kind)
         if handler is not None:
@@ -289,129 +217,3 @@ _SUBCLASSES: tuple[tuple[type, _Handler], ...] = (
     (frozenset, lambda encoder, value, depth: encoder.items("z", frozenset.__iter__(value), depth)),
     (dict, _dict),
 )
-
-
-class _Decoder:
-    def __init__(self, resolve: Resolve | None, objects: list[object], arrays: bool) -> None:
-        self._resolve = resolve
-        self._objects = objects
-        self._arrays = arrays
-
-    def mapping(self, wire: Json, depth: int) -> dict[object, object]:
-        found = self.value(wire, depth)
-        if type(found) is not dict:
-            raise Malformed("attributes are not a mapping")
-        return found
-
-    def value(self, wire: Json, depth: int) -> object:
-        if type(wire) is not list:
-            if type(wire) in _SCALARS:
-                return wire
-            raise Malformed("a value is neither a scalar nor a list")
-        if depth > MAX_DEPTH + 2:
-            raise Malformed(f"nested deeper than {MAX_DEPTH}")
-        tag = wire[0]
-        if tag == "l":
-            return self._items(wire, depth)
-        if tag == "t":
-            return tuple(self._items(wire, depth))
-        if tag == "d":
-            return self._pairs(wire, depth)
-        if tag == "s":
-            return set(_spread(self._items(wire, depth)))
-        if tag == "z":
-            return frozenset(_spread(self._items(wire, depth)))
-        if tag == "o":
-            return self._objects[_natural(wire[1])]
-        if tag == "h":
-            if self._resolve is None:
-                raise Malformed("a reference where plain data was expected")
-            return self._resolve(wire)
-        return self._rare(tag, wire, depth)
-
-    def _pairs(self, wire: list[Json], depth: int) -> dict[object, object]:
-        flat = self._items(wire, depth)
-        return dict(zip(_spread(flat[::2]), flat[1::2], strict=True))
-
-    def _items(self, wire: list[Json], depth: int) -> list[object]:
-        return [item if type(item) in _SCALARS else self.value(item, depth + 1) for item in wire[1:]]
-
-    def _rare(self, tag: Json, wire: list[Json], depth: int) -> object:
-        if tag == "i":
-            return int(wire[1], 16)
-        if tag == "k":
-            counted: dict[object, Any] = self._pairs(wire, depth)
-            return collections.Counter(counted)
-        if tag == "O":
-            return collections.OrderedDict(self._pairs(wire, depth))
-        if tag == "e":
-            made: Any = _GLOBALS[wire[1]]
-            return collections.defaultdict(made, self.mapping(wire[2], depth + 1))
-        if tag == "S":
-            start, stop, step = self._items(wire, depth)
-            return slice(start, stop, step)
-        if tag == "b":
-            return base64.b64decode(wire[1], validate=True)
-        if tag == "B":
-            return bytearray(base64.b64decode(wire[1], validate=True))
-        if tag == "c":
-            return complex(wire[1], wire[2])
-        if tag == "D":
-            return decimal.Decimal(wire[1])
-        if tag == "F":
-            if len(wire[1]) + len(wire[2]) > _MAX_FRACTION:
-                raise Malformed("a fraction is too long to be reduced")
-            return fractions.Fraction(int(wire[1], 16), int(wire[2], 16))
-        if tag == "r":
-            bounds: list[Any] = self._items(wire, depth)
-            return range(*bounds)
-        if tag == "q":
-            held = self.value(wire[2], depth + 1)
-            return collections.deque(held, wire[1])  # type: ignore[call-overload]
-        if tag == "T":
-            if wire[1] == "timedelta":
-                return datetime.timedelta(*wire[2:])
-            kind: Any = _TIMES[wire[1]]
-            return kind.fromisoformat(wire[2])
-        if tag == "g":
-            return _GLOBALS[wire[1]]
-        if tag == "n":
-            held = self.value(wire[2], depth + 1)
-            return _array(held, str(wire[1])) if self._arrays else held
-        if tag == "N":
-            return self._named_tuple(wire, depth)
-        raise Malformed("unknown tag")
-
-    def _named_tuple(self, wire: list[Json], depth: int) -> object:
-        _, name, fields, values = wire
-        held = self.value(values, depth + 1)
-        if type(held) is not tuple or len(fields) > 1000:
-            raise Malformed("a named tuple holds no tuple")
-        return _named_tuple_class(str(name), tuple(map(str, fields)))(*held)
-
-
-@functools.lru_cache(maxsize=256)
-def _named_tuple_class(name: str, fields: tuple[str, ...]) -> Any:
-    return collections.namedtuple(name if name.isidentifier() else "Record", fields, rename=True)
-
-
-def _spread(keys: list[object]) -> list[object]:
-    """`keys`, unless so many share a hash that putting them into a table would take quadratic time."""
-    if len(keys) > 1000 and len(set(map(hash, keys))) < len(keys) // 2:
-        raise Malformed("keys collide")
-    return keys
-
-
-def _natural(index: Json) -> int:
-    if type(index) is not int or index < 0:
-        raise Malformed("an index is not a natural number")
-    return index
-
-
-def _array(held: object, dtype: str) -> object:
-    try:
-        import numpy  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        return held
-    made: object = numpy.array(held, dtype=dtype)
-    return made

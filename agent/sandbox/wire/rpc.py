@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-from agent.sandbox.wire import codec
+from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
 
 
@@ -77,10 +77,10 @@ class Peer:
             self.send({"id": message.get("id"), "err": {"type": "MemoryError", "memory": True}})
 
     def send(self, message: dict[str, Json]) -> None:
-        self.write(codec.pack(message))
+        self.write(frames.pack(message))
 
     def write(self, frame: bytes) -> None:
-        """Send what `codec.pack` made. Raises Gone."""
+        """Send what `frames.pack` made. Raises Gone."""
         try:
             sent = os.write(self._fd, frame)
             while sent < len(frame):
@@ -89,9 +89,9 @@ class Peer:
             raise Gone(str(error)) from None
 
     def receive(self) -> dict[str, Json]:
-        header = self._take(codec.HEADER.size)
+        header = self._take(frames.HEADER.size)
         try:
-            return codec.unpack(self._take(codec.body_size(header)))
+            return frames.unpack(self._take(frames.body_size(header)))
         except codec.Malformed as error:
             raise Gone(str(error)) from None
 

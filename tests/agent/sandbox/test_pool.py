@@ -14,6 +14,7 @@ import pytest
 
 from agent.sandbox import crew
 from agent.sandbox.pool import WorkerPool
+from agent.sandbox.session import Session
 from agent.sandbox.walls import kernel, landlock
 from agent.settings import SandboxSettings
 from memory.records import AssertTest, CallTest, CodeTest, Limits, Outcome, StdioTest, Test
@@ -315,3 +316,19 @@ async def test_tests_of_one_run_share_one_process(pool: WorkerPool) -> None:
     code = "n = 0\ndef f(x):\n    global n\n    n += 1\n    return n\n"
     tests: list[Test] = [AssertTest(source=f"assert f(0) == {i}") for i in (1, 2)]
     assert (await pool.run(code, tests)).outcome is Outcome.PASSED
+
+
+async def test_a_worker_whose_run_raised_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with await WorkerPool.start(SandboxSettings(workers=1)) as own:
+        (worker,) = own._crew.workers
+        with monkeypatch.context() as broken:
+            broken.setattr(Session, "load", _raise)
+            with pytest.raises(ZeroDivisionError):
+                await own.run("def f(x): return x\n", [AssertTest(source="assert f(1) == 1")])
+        verdict = await own.run("def f(x): return x\n", [AssertTest(source="assert f(1) == 1")])
+        assert verdict.outcome is Outcome.PASSED
+        assert worker not in own._crew.workers
+
+
+async def _raise(*details: object, **named: object) -> None:
+    raise ZeroDivisionError
