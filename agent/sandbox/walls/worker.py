@@ -25,7 +25,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from agent.sandbox.walls import jail, kernel, template
+from agent.sandbox.walls import identity, jail, kernel, template
 from agent.sandbox.walls.template import ANSWER, MAX_MESSAGE, SIZES
 from agent.sandbox.walls.watch import BusyClock, WallClock, Watched
 
@@ -47,18 +47,18 @@ def main(control_fd: int) -> None:
     materials = jail.Materials(**config["materials"])
     try:
         if config["tier"] == "B":
-            identity = jail.identity_without_namespaces()
-            _serve(control, config["bait"], lambda: jail.LandlockJail(identity, materials))
+            own = identity.without_namespaces()
+            _serve(control, config["bait"], lambda: jail.LandlockJail(own, materials))
             return
-        identity = jail.unshare_base()
+        inner = identity.unshare_base()
         pid = os.fork()
         if pid != 0:
             control.close()
             os.waitpid(pid, 0)
             return
         kernel.die_with_parent(signal.SIGKILL)
-        _serve(control, config["bait"], lambda: jail.NamespaceJail(identity, materials))
-    except jail.Impossible as error:
+        _serve(control, config["bait"], lambda: jail.NamespaceJail(inner, materials))
+    except identity.Impossible as error:
         _send(control, {"event": "hello", "missing": [error.missing]})
     except (BrokenPipeError, ConnectionResetError):
         return
@@ -136,8 +136,8 @@ class _Worker:
 
     def _start(self, order: dict[str, Any], fds: list[int]) -> tuple[int, str]:
         """Number and private folder of a new process. Raises OSError."""
-        identity = self._jail.identity
-        uid = identity.judge if order["role"] == "judge" else identity.candidate
+        who = self._jail.identity
+        uid = who.judge if order["role"] == "judge" else who.candidate
         scratch = self._jail.scratch(uid)
         socket.send_fds(self._orders, [marshal.dumps({**order, "uid": uid, "scratch": scratch})], fds)
         answer = self._orders.recv(ANSWER.size)
