@@ -36,7 +36,8 @@ from tests.bench.report import publish
 from tests.bench.workload import Job, jobs
 
 _WORKERS = 2
-_WARM_UP = 300
+_WARM_UP = 2000
+"""Runs after which what is kept for later runs is as full as it gets."""
 _SHARED = ("/tmp", "/dev/shm", "/dev/mqueue")
 _SETTLED_SECONDS = 10.0
 _KILL_WITHIN = 0.02
@@ -53,6 +54,8 @@ class Tally:
     """When a worker was killed; monotonic seconds."""
     unexplained: int = 0
     """`sandbox_error`s of runs that lost fewer than two workers."""
+    resident_mb: list[int] = field(default_factory=list)
+    """Of the server's process, on the way."""
 
 
 async def main() -> None:
@@ -84,6 +87,7 @@ async def main() -> None:
         f"verdicts lost {given.runs - tally.outcomes.total()}, shifted or wrong {len(wrong)}; workers killed "
         f"{len(tally.kills)}, sandbox errors {tally.outcomes[Outcome.SANDBOX_ERROR]}, of these of runs that lost fewer "
         f"than two workers {tally.unexplained}",
+        f"resident MB of the server after each tenth: {', '.join(map(str, tally.resident_mb))}",
         *([f"new in shared places: {', '.join(new[:20])}"] if new else []),
         *wrong[:50],
     ]
@@ -104,8 +108,9 @@ async def _soak(pool: WorkerPool, todo: list[Job], kill_at: list[int], rng: rand
             if number in kills:
                 loop.call_later(rng.uniform(0, _KILL_WITHIN), _kill_a_worker, rng, tally)
             await _one(pool, job, tally)
-            if number % 500 == 499:
-                print(f"{number + 1} of {len(todo)}", file=sys.stderr)
+            if number % (len(todo) // 10) == 0:
+                tally.resident_mb.append(round(processes.resident_mb([os.getpid()])))
+                print(f"{number} of {len(todo)}", file=sys.stderr)
 
     await asyncio.gather(*(caller() for _ in range(_WORKERS if kills else 2 * _WORKERS)))
 
