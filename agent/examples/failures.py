@@ -1,0 +1,51 @@
+"""Reports of failures in a prompt: tracebacks, and what doctest and pytest print about a failing test."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agent.examples.asserts import is_check
+from agent.examples.values import MAX_EXAMPLE, literal, parse
+from memory.records import CallTest
+
+_TRACEBACK = re.compile(r"^[ \t>]*Traceback \(most recent call last\):[ \t]*$", re.MULTILINE)
+_ENDING = re.compile(r"^[ \t>]*(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*)(?:: (?P<message>[^\n]*))?[ \t]*$")
+_PYTEST = re.compile(r"^E[ \t]{3,}(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*)(?:: (?P<message>[^\n]*))?$", re.MULTILINE)
+_DOCTEST = re.compile(
+    r"^Failed example:\n(?P<source>(?:[ \t]+[^\n]+\n)+?)Expected:\n(?P<want>(?:[ \t]+[^\n]+\n)+?)Got:", re.MULTILINE
+)
+_MAX_FRAMES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a traceback in the prompt ends with."""
+
+    type: str
+    message: str
+
+
+def failure(text: str) -> Failure | None:
+    """The failure that the text reports, the last one if there are several."""
+    starts = [match.end() for match in _TRACEBACK.finditer(text)]
+    if starts:
+        for line in text[starts[-1] : starts[-1] + 20_000].split("\n")[1 : _MAX_FRAMES * 2]:
+            ending = _ENDING.match(line)
+            if ending is not None:
+                return Failure(ending["type"], ending["message"] or "")
+    reports = list(_PYTEST.finditer(text))
+    return Failure(reports[-1]["type"], reports[-1]["message"] or "") if reports else None
+
+
+def reported(text: str) -> Iterator[CallTest]:
+    """The examples that doctest reports as failed, with the value it expected."""
+    for match in _DOCTEST.finditer(text):
+        source, want = match["source"].strip(), literal(match["want"].strip())
+        tree = parse(source) if len(source) <= MAX_EXAMPLE else None
+        if want is None or tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+            continue
+        if is_check(tree.body[0].value):
+            yield CallTest(call=source, expected=want)
