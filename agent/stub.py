@@ -6,6 +6,7 @@ import ast
 import re
 
 from agent.extract import extract
+from agent.syntax import parse
 
 _STARTS = re.compile(r"^(?:from|import|def|class|async def)\s", re.MULTILINE)
 
@@ -24,10 +25,9 @@ def code_tree(statement: str) -> ast.Module | None:
         code.rstrip() + "\n        pass\n",
         code.rstrip() + "\n    pass\n",
     ):
-        try:
-            return ast.parse(attempt)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
+        tree = parse(attempt)
+        if tree is not None:
+            return tree
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -121,8 +122,8 @@ def _entry_point(statement: str) -> str | None:
             return unfinished[-1].name
         if definitions:
             return definitions[-1].name
-    match = _NAMED.search(statement)
-    return next((name for name in match.groups() if name), None) if match else None
+    named = (name for match in _NAMED.finditer(statement) for name in match.groups() if name)
+    return next((name for name in named if not keyword.iskeyword(name)), None)
 
 
 def _prelude(statement: str, entry_point: str | None) -> str:

@@ -7,7 +7,8 @@ import builtins
 import re
 from collections.abc import Iterator
 
-from agent.examples.values import MAX_EXAMPLE, closing, compiles, parse
+from agent.examples.values import MAX_EXAMPLE, closing
+from agent.syntax import compiles, parse
 from memory.records import AssertTest
 
 _ASSERT = re.compile(r"(?<!>>> )(?<![\w.])assert[ (](?=.)")

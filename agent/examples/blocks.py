@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from agent.examples.labels import pairs
 from agent.examples.signature import Signature
-from agent.examples.values import MAX_EXAMPLE, compiles, leading, literal, value_of
+from agent.examples.values import MAX_EXAMPLE, leading, literal, value_of
+from agent.syntax import compiles, expression
 from memory.records import AssertTest, CallTest, Test
 
 _BINDING = re.compile(r"[`*_]{0,2}([A-Za-z_]\w*)[`*_]{0,2}[ \t]*(?:=(?!=)|:)\s*`?")
@@ -73,7 +74,11 @@ def _result(text: str) -> str | None:
         if value is not None:
             return value
     opened = leading(paragraph)
-    if opened is not None and re.match(r"[ \t]*(?:#|\(|$)", opened[1].partition("\n")[0]) and "\n" not in opened[1].strip():
+    if (
+        opened is not None
+        and re.match(r"[ \t]*(?:#|\(|$)", opened[1].partition("\n")[0])
+        and "\n" not in opened[1].strip()
+    ):
         return opened[0]
     return None
 
@@ -98,7 +103,7 @@ def _plain(given: str) -> list[str] | None:
     whole = literal(given)
     lines = [line for line in given.split("\n") if line.strip()]
     if whole is not None and (len(lines) == 1 or "," not in given or given[0] in "[{("):
-        tree = ast.parse(whole, mode="eval").body
+        tree = expression(whole)
         if isinstance(tree, ast.Tuple) and not given.startswith("("):  # `1, 2` is two arguments
             return [ast.unparse(item) for item in tree.elts]
         return [whole]
@@ -185,7 +190,9 @@ def _driven(given_text: str, result: str, entry_point: str | None) -> AssertTest
     lines = [line for line in given_text.replace("```", "").split("\n") if line.strip(" `")]
     if entry_point is None or len(lines) != 2:
         return None
-    names, arguments, results = (literal(line.strip(" `")) for line in (*lines, result.replace("```", "").strip(" `\n")))
+    names, arguments, results = (
+        literal(line.strip(" `")) for line in (*lines, result.replace("```", "").strip(" `\n"))
+    )
     if names is None or arguments is None or results is None:
         return None
     called, given, expected = value_of(names), value_of(arguments), value_of(results)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from agent.examples.doctests import printed, raises
 from agent.examples.signature import Signature
-from agent.examples.values import closing, computed, is_constant, leading, literal, parse, value_of
+from agent.examples.values import closing, computed, is_constant, leading, literal, value_of
+from agent.syntax import expression
 from memory.records import CallTest, Test
 
 _CALL = r"(?<![\w.])(?:[A-Za-z_]\w*(?:\(\))?\.)?({name})\("
@@ -126,9 +127,8 @@ def _found(text: str, name: str) -> Iterator[tuple[int, Found]]:
 
 def _call(source: str) -> ast.Call | None:
     """The call, if all its arguments are literals."""
-    tree = parse(source)
-    match tree.body if tree is not None else []:
-        case [ast.Expr(value=ast.Call(args=args, keywords=keywords) as node)] if all(
+    match expression(source):
+        case ast.Call(args=args, keywords=keywords) as node if all(
             is_constant(value) for value in (*args, *(keyword.value for keyword in keywords))
         ):
             return node
@@ -163,7 +163,8 @@ def _read(found: Found, signature: Signature | None, *, in_trouble: bool) -> tup
     if found.is_printed:
         if isinstance(value_of(expected), str):
             return None
-        shown = printed(ast.parse(f"print({call})", mode="eval").body, _as_written(rest, expected))
+        node = expression(f"print({call})")
+        shown = None if node is None else printed(node, _as_written(rest, expected))
         return None if shown is None else ("sure", shown)
     return arrow.lastgroup, CallTest(call=call, expected=expected)
 
@@ -216,12 +217,12 @@ def _undoubted(text: str) -> str | None:
 
 def _equations(text: str, lines: list[tuple[int, Test]]) -> set[int]:
     """Where the `=` lines stand that are examples: values of one type, among all or after the last heading."""
-    headings = [match.end() for match in re.finditer(r"^[ \t]*(?:\W{0,5})examples?\b", text, re.MULTILINE | re.IGNORECASE)]
+    headings = [
+        match.end() for match in re.finditer(r"^[ \t]*(?:\W{0,5})examples?\b", text, re.MULTILINE | re.IGNORECASE)
+    ]
     for after in (0, *headings[-1:]):
         considered = [(start, test) for start, test in lines if start >= after]
         kinds = {type(value_of(test.expected)) for _, test in considered if isinstance(test, CallTest)}
         if len(kinds) == 1:
             return {start for start, _ in considered}
     return set()
-
-

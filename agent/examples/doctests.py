@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import builtins
 import doctest
-import re
 import textwrap
 from collections.abc import Iterator
 
 from agent.examples.asserts import is_check
-from agent.examples.values import MAX_EXAMPLE, compiles, is_constant, literal, parse
+from agent.examples.values import MAX_EXAMPLE, is_constant, literal
+from agent.syntax import compiles, parse
 from memory.records import AssertTest, CallTest, Test
 
 _PROMPT = ">>>"
@@ -99,7 +99,7 @@ def _test(tree: ast.Module, source: str, want: str, exception: str | None, setup
         made = (
             AssertTest(source=f"{setup}assert ({source}) == {value}")
             if setup
-            else CallTest(call=source, expected=value)
+            else CallTest(call=ast.get_source_segment(source, node) or source, expected=value)
         )
     if isinstance(made, AssertTest) and not compiles(made.source):
         return None
@@ -118,9 +118,9 @@ def _wanted(want: str) -> str | None:
 def _claim(tree: ast.Module) -> tuple[str, str] | None:
     """Call and value of `>>> f(1) == 2`."""
     match tree.body:
-        case [ast.Expr(value=ast.Compare(left=ast.Call() as call, ops=[ast.Eq()], comparators=[value]))] if (
-            is_constant(value) and is_check(call)
-        ):
+        case [ast.Expr(value=ast.Compare(left=ast.Call() as call, ops=[ast.Eq()], comparators=[value]))] if is_constant(
+            value
+        ) and is_check(call):
             return ast.unparse(call), ast.unparse(value)
         case _:
             return None
@@ -159,5 +159,7 @@ def printed(node: ast.expr, text: str, setup: str = "") -> AssertTest | None:
 
 def raises(source: str, exception: str, setup: str = "") -> AssertTest:
     """A test that the expression raises the exception."""
-    caught = f"try:\n{textwrap.indent(source, '    ')}\n    raised = None\nexcept {exception} as error:\n    raised = error"
+    caught = (
+        f"try:\n{textwrap.indent(source, '    ')}\n    raised = None\nexcept {exception} as error:\n    raised = error"
+    )
     return AssertTest(source=f"{setup}{caught}\nassert isinstance(raised, {exception})")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agent.examples.asserts import is_check
-from agent.examples.values import MAX_EXAMPLE, literal, parse
+from agent.examples.values import MAX_EXAMPLE, literal
+from agent.syntax import expression
 from memory.records import CallTest
 
 _TRACEBACK = re.compile(r"^[ \t>]*Traceback \(most recent call last\):[ \t]*$", re.MULTILINE)
@@ -44,8 +44,6 @@ def reported(text: str) -> Iterator[CallTest]:
     """The examples that doctest reports as failed, with the value it expected."""
     for match in _DOCTEST.finditer(text):
         source, want = match["source"].strip(), literal(match["want"].strip())
-        tree = parse(source) if len(source) <= MAX_EXAMPLE else None
-        if want is None or tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
-            continue
-        if is_check(tree.body[0].value):
+        node = expression(source) if len(source) <= MAX_EXAMPLE else None
+        if want is not None and node is not None and is_check(node):
             yield CallTest(call=source, expected=want)

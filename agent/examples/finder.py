@@ -15,7 +15,7 @@ from agent.examples.misnamed import renamed
 from agent.examples.pasted import pasted_files
 from agent.examples.signature import signature
 from agent.examples.stdio import stdio_samples
-from agent.examples.values import parse
+from agent.syntax import parse
 from memory.records import AssertTest, CallTest, Test
 
 MAX_STATEMENT = 200_000
@@ -31,20 +31,20 @@ def find_tests(statement: str, entry_point: str | None) -> tuple[Test, ...]:
     """
     if len(statement) > MAX_STATEMENT:
         return ()
-    text = statement.replace("\r\n", "\n").replace("\xa0", " ").replace("\0", " ")
+    text = statement.replace("\r\n", "\n").replace("\xa0", " ")
     found: list[Test] = []
     for file in list(pasted_files(text, entry_point)):
         found.append(file.test)
         text = text[: file.start] + re.sub(r"[^\n]", " ", text[file.start : file.end]) + text[file.end :]
     how = signature(text, entry_point)
-    text = text.replace('"""', "\n").replace("'''", "\n")
+    samples_text, text = text, text.replace('"""', "\n").replace("'''", "\n")
     found += [*asserts(text), *doctests(text), *reported(text), *calls(text, how, entry_point)]
     found += blocks(text, how, entry_point)
     if how is not None and not any(isinstance(test, AssertTest | CallTest) for test in found):
         found += renamed(text, how)
     is_program = entry_point is None or (_STANDARD_INPUT.search(text) and (how is None or how.parameters is None))
     if is_program and not found:
-        found += stdio_samples(text)
+        found += stdio_samples(samples_text)
     return _without_contradictions(_unique(found))[:MAX_TESTS]
 
 
@@ -80,6 +80,4 @@ def _without_contradictions(tests: list[Test]) -> tuple[Test, ...]:
     for test in tests:
         if isinstance(test, CallTest):
             values.setdefault(_normal(test.call), set()).add(_normal(test.expected))
-    return tuple(
-        test for test in tests if not isinstance(test, CallTest) or len(values[_normal(test.call)]) == 1
-    )
+    return tuple(test for test in tests if not isinstance(test, CallTest) or len(values[_normal(test.call)]) == 1)

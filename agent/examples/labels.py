@@ -31,9 +31,7 @@ class Labelled:
     """Its number, if it has one."""
 
 
-_INPUT = (
-    r"(?:std)?inputs?|stdin|entradas?|entrée|eingabe|ввод|вход|входные\s+данные|输入|入力|입력"
-)
+_INPUT = r"(?:std)?inputs?|stdin|entradas?|entrée|eingabe|ввод|вход|входные\s+данные|输入|入力|입력"
 _OUTPUT = (
     r"(?:std|expected\s+)?outputs?|stdout|expected|returns?|salidas?|saídas?|sortie|ausgabe|вывод|выход|выходные\s+данные|"
     r"输出|出力|출력"
@@ -60,7 +58,9 @@ _HEADING = re.compile(
 _WEAK = re.compile(r"returns?|expected|problem|task|variables|limits?|hints?|remarks?", re.IGNORECASE)
 """Words that are headings only with a colon or a mark around them."""
 _MAX_HEADINGS = 1000
-_INLINE_OUTPUT = re.compile(r"(?<=\S)[ \t,;|]{1,20}(?:(?:expected[ \t]+)?output|returns?)[ \t]*(?::|=)[ \t]*", re.IGNORECASE)
+_INLINE_OUTPUT = re.compile(
+    r"(?<=\S)[ \t,;|]{1,20}(?:(?:expected[ \t]+)?output|returns?)[ \t]*(?::|=)[ \t]*", re.IGNORECASE
+)
 
 
 def labelled(text: str) -> Iterator[Labelled]:

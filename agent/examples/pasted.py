@@ -7,12 +7,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent.examples.values import compiles, parse
+from agent.syntax import compiles, parse
 from memory.records import CodeTest
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
-_TEST = re.compile(r"^(?:async def|def) test\w*\(|^class \w*(?:Test|TestCase)\w*\b.*:|^def check\(candidate", re.MULTILINE)
-_CODE_LINE = re.compile(r"^(?:[ \t]|import\b|from\b|def\b|async\b|class\b|@|assert\b|#|if __name__|\)|\]|\}|[A-Za-z_]\w*[ \t]*=|unittest\.|pytest\.|\w+\(|$)")
+_TEST = re.compile(
+    r"^(?:async def|def) test\w*\(|^class \w*(?:Test|TestCase)\w*\b.*:|^def check\(candidate", re.MULTILINE
+)
+_CODE_LINE = re.compile(
+    r"^(?:[ \t]|import\b|from\b|def\b|async\b|class\b|@|assert\b|#|if __name__|\)|\]|\}|[A-Za-z_]\w*[ \t]*=|unittest\.|pytest\.|\w+\(|$)"
+)
 _MAX_FILES = 20
 _MAX_CUTS = 5
 
@@ -93,7 +97,9 @@ def _code_test(tree: ast.Module, source: str, entry_point: str | None) -> CodeTe
         return None
     kept = [node for node in tree.body if node not in own]
     code = source.strip("\n") + "\n" if not own else "\n".join(ast.unparse(node) for node in kept) + "\n"
-    if not any(isinstance(each, ast.Assert | ast.With) or _is_assertion(each) for node in tests for each in ast.walk(node)):
+    if not any(
+        isinstance(each, ast.Assert | ast.With) or _is_assertion(each) for node in tests for each in ast.walk(node)
+    ):
         return None
     if not compiles(code):
         return None
@@ -107,7 +113,9 @@ def _code_test(tree: ast.Module, source: str, entry_point: str | None) -> CodeTe
 
 def _is_test(node: ast.stmt) -> bool:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return node.name.startswith("test") or (node.name == "check" and [a.arg for a in node.args.args] == ["candidate"])
+        return node.name.startswith("test") or (
+            node.name == "check" and [a.arg for a in node.args.args] == ["candidate"]
+        )
     if isinstance(node, ast.ClassDef):
         methods = [child for child in node.body if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)]
         return (node.name.startswith("Test") or _is_test_case(node)) and any(m.name.startswith("test") for m in methods)
@@ -124,4 +132,8 @@ def _is_main(node: ast.stmt) -> bool:
 
 
 def _is_assertion(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith(("assert", "fail"))
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr.startswith(("assert", "fail"))
+    )

@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.examples.values import parse, value_of
+from agent.examples.values import value_of
 from agent.stub import code_tree, is_unfinished
+from agent.syntax import parse
 
 _DEFINITION = r"^[ \t]*(?:async[ \t]+)?def[ \t]+{name}[ \t]*(?=\()"
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -72,9 +73,7 @@ class Signature:
             return True
         if len(values) > len(self.parameters):
             return False
-        return self.accepts(
-            {parameter.name: value for parameter, value in zip(self.parameters, values, strict=False)}
-        )
+        return self.accepts({parameter.name: value for parameter, value in zip(self.parameters, values, strict=False)})
 
     def gives(self, expected: str) -> bool:
         """Whether a literal fits the return annotation; one that contradicts it was not read as it was meant."""

@@ -13,8 +13,11 @@ _FENCE = re.compile(r"\s*^[ \t]*(?:```|~~~)[^\n]*\n(.*?)^[ \t]*(?:```|~~~)[ \t]*
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _NAMED_VALUE = re.compile(r"^\s*[A-Za-z_]\w*\s*=\s*\S", re.MULTILINE)
 _PROGRAM = re.compile(
-    r"\b(?:std(?:in|out)|standard (?:input|output)|read(?:s|ing)?\b.{0,60}\binput|print(?:s|ed)?|program)\b", re.IGNORECASE
+    r"\b(?:std(?:in|out)|standard (?:input|output)|read(?:s|ing)?\b.{0,60}\binput|print(?:s|ed)?|program)\b",
+    re.IGNORECASE,
 )
+_NOT_DATA = ('"""', "'''", "\0")
+"""Ends of a docstring, and what is no text: how far the sample goes cannot be told."""
 _MANY_WORDS = 4
 """A line with so many words is a sentence, unless the sample consists of such lines."""
 
@@ -33,7 +36,7 @@ def stdio_samples(text: str) -> Iterator[StdioTest]:
         stdin, stdout = _input(given.body), _output(result.body)
         if stdin is None or stdout is None or (not has_examples and (_is_wordy(stdin) or _is_wordy(stdout))):
             continue
-        if _NAMED_VALUE.search(stdin):
+        if _NAMED_VALUE.search(stdin) or any(mark in stdin + stdout for mark in _NOT_DATA):
             continue
         yield StdioTest(stdin=stdin, stdout=stdout)
 
@@ -69,7 +72,9 @@ def _output(body: str) -> str | None:
                 return None
             return _clean("\n\n".join(kept))
         words = _WORD.search(paragraph)
-        if words is not None and paragraph.split()[0] not in {line.split()[0] for each in kept for line in each.split("\n")}:
+        if words is not None and paragraph.split()[0] not in {
+            line.split()[0] for each in kept for line in each.split("\n")
+        }:
             return None
         kept.append(paragraph)
     return _clean(body)

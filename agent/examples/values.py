@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
+
+from agent.syntax import expression
 
 MAX_EXAMPLE = 4000
 """Characters that one call or value may have; longer ones are no examples for reading."""
@@ -21,36 +22,10 @@ _MAX_CHAIN = 200
 _MAX_FACTOR = 10**12
 
 
-def parse(source: str) -> ast.Module | None:
-    """The syntax tree, or None for what is no Python."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def compiles(source: str) -> bool:
-    """Whether Python would run it: `return` outside a function parses and does not compile."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(source, "<example>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
-
-
 def is_literal(text: str) -> bool:
     """Whether the text is one Python literal."""
-    tree = parse(text.strip())
-    return (
-        tree is not None
-        and len(tree.body) == 1
-        and isinstance(tree.body[0], ast.Expr)
-        and (is_constant(tree.body[0].value))
-    )
+    node = expression(text)
+    return node is not None and is_constant(node)
 
 
 def is_constant(node: ast.expr) -> bool:
@@ -70,19 +45,19 @@ def literal(text: str) -> str | None:
     text = text.strip()
     if not text or len(text) > MAX_EXAMPLE:
         return None
-    if is_literal(text):
-        return text
-    tree = parse(text)
-    if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+    node = expression(text)
+    if node is None:
         return None
+    if is_constant(node):
+        return text if "#" not in text else _unparsed(node)
     try:
-        return _unparsed(_PythonWords().visit(tree.body[0].value))
+        return _unparsed(_PythonWords().visit(node))
     except RecursionError:
         return None
 
 
 class _PythonWords(ast.NodeTransformer):
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802 (ast's own name)
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in ("true", "false", "null", "none", "TRUE", "FALSE", "NULL"):
             return ast.Constant(value=_WORDS[node.id.lower()])
         return node
@@ -99,7 +74,10 @@ def _unparsed(node: ast.expr) -> str | None:
 
 def value_of(text: str) -> object:
     """The value of a literal that `literal` returned."""
-    return ast.literal_eval(text)
+    node = expression(text)
+    if node is None:
+        raise ValueError(f"{text!r} is no literal")
+    return ast.literal_eval(node)
 
 
 def closing(text: str, opening: int) -> int | None:
@@ -146,11 +124,11 @@ def computed(text: str) -> str | None:
 
 def _arithmetic(text: str) -> int | float | None:
     """Value of an expression of numbers, the four operations and brackets."""
-    tree = parse(text)
-    if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+    node = expression(text)
+    if node is None:
         return None
     try:
-        return _number(tree.body[0].value)
+        return _number(node)
     except (ArithmeticError, ValueError, RecursionError):
         return None
 

@@ -138,9 +138,7 @@ async def _failed(pool: WorkerPool, problems: Sequence[Problem], found: Sequence
     async def one(problem: Problem, read: Problem) -> list[Failed]:
         if not read.visible or problem.reference is None:
             return []
-        verdict = await pool.run(
-            problem.reference, read.visible, entry_point=read.entry_point, prelude=problem.prelude
-        )
+        verdict = await pool.run(problem.reference, read.visible, entry_point=read.entry_point, prelude=problem.prelude)
         cases = verdict.cases
         bad = [(test, case) for test, case in zip(read.visible, cases, strict=False) if case.outcome != Outcome.PASSED]
         if not bad:
