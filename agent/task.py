@@ -42,6 +42,8 @@ _TALK = re.compile(
 )
 _WHY = re.compile(r"\b(?:explain|why|what does|what is)\b(?![^.?!\n]*\b(?:fix|repair|correct)\b)", re.IGNORECASE)
 """A question about a failure asks for words, unless it also asks for the repair."""
+_TEST_NAME = re.compile(r"test(?:_|$)|Test(?:[A-Z_]|$)")
+"""A pasted test is no program."""
 _HOUSEKEEPING = re.compile(
     r"(?:generate|create|suggest|write|provide)\s+(?:a|an|\d+(?:-\d+)?|some|three|five)?\s*(?:concise|short|brief|broad|relevant)?,?\s*"
     r"(?:\d+-\d+ word )?(?:title|titles|tags?|follow-?up|summary|commit message|chat name)",
@@ -115,7 +117,11 @@ def _entry_point(statement: str) -> str | None:
     tree = code_tree(statement)
     if tree is not None:
         definitions = [
-            node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            node
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and not _TEST_NAME.match(node.name)
+            and not any(ast.unparse(base).endswith("TestCase") for base in getattr(node, "bases", []))
         ]
         unfinished = [node for node in definitions if is_unfinished(node)]
         if unfinished:

@@ -17,14 +17,18 @@ from memory.records import AssertTest, CallTest, Test
 _BINDING = re.compile(r"[`*_]{0,2}([A-Za-z_]\w*)[`*_]{0,2}[ \t]*(?:=(?!=)|:)\s*`?")
 _BETWEEN = re.compile(r"`?\s*(?:,|;|\band\b)?\s*")
 _GIVEN = re.compile(
-    r"\b(?:for|if|given|when|with|say|suppose|let|input)\b:?[ \t]+(?:you are given[ \t]+|the (?:input|list|string|array)[ \t]+)?"
+    r"\b(?:for|if|given|when|with|say|suppose|let|input)\b:?[ \t]+"
+    r"(?:you are given[ \t]+|the (?:input|list|string|array)[ \t]+)?"
     r"(?=[`*_]{0,2}[A-Za-z_]\w*[`*_]{0,2}[ \t]*=(?!=))",
     re.IGNORECASE,
 )
 _RESULT = re.compile(
-    r"(?:\b(?:the|your|its|expected)[ \t]+(?:(?:function|method|program|code)(?:'s)?[ \t]+)?(?:output|result|answer|return value|function|method)?"
-    r"[ \t]*)(?:(?:should|must|will|would)[ \t]+(?:be|return|output|give)|is|=|:|returns?)[ \t]*:?[ \t]*`?"
-    r"|\b(?:should|must|will)[ \t]+return[ \t]*:?[ \t]*`?|,?[ \t]*(?:then[ \t]+)?\breturns?\b[ \t]*:?[ \t]*`?|(?:=+>|->|➞|→|⟹|⇒)[ \t]*`?",
+    r"\b(?:the|your|its|expected)[ \t]+(?:(?:function|method|program|code)(?:'s)?[ \t]+)?"
+    r"(?:output|result|answer|return value|function|method)?[ \t]*"
+    r"(?:(?:should|must|will|would)[ \t]+(?:be|return|output|give)|is|=|:|returns?)[ \t]*:?[ \t]*`?"
+    r"|\b(?:should|must|will)[ \t]+return[ \t]*:?[ \t]*`?"
+    r"|,?[ \t]*(?:then[ \t]+)?\breturns?\b[ \t]*:?[ \t]*`?"
+    r"|(?:=+>|->|➞|→|⟹|⇒)[ \t]*`?",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[`\"'*_ \t]*[.,;]?[ \t]*(?:$|\n|#|\()")
@@ -191,7 +195,7 @@ def _driven(given_text: str, result: str, entry_point: str | None) -> AssertTest
     if entry_point is None or len(lines) != 2:
         return None
     names, arguments, results = (
-        literal(line.strip(" `")) for line in (*lines, result.replace("```", "").strip(" `\n"))
+        literal(line.strip(" `")) for line in (*lines, _result(result) or "")
     )
     if names is None or arguments is None or results is None:
         return None

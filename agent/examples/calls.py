@@ -1,4 +1,4 @@
-"""Calls with literal arguments and what they give, in prose or with an arrow: `f(1) ➞ 2`, `f([1]) should return [2]`."""
+"""Calls of literals and what they give, in prose or with an arrow: `f(1) ➞ 2`, `f([1]) should return [2]`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ _ARROW = re.compile(
       (?P<sure>
         \#?[ \t]*(?:={{2,3}}>|=>|-{{1,2}}>|➞|→|⟹|⇒|➜|↦|\|->)  # arrows
       | ={{2,3}}                                              # equality
-      | (?:\#|//)[ \t]*(?:=+>|->|returns?:?|should[ ](?:be|return)|gives|output:|expected:|result:)?  # a comment
-      | ,?[ \t]*(?:the\ (?:function|method|result|output|answer)[ \t]+)?{_SHOULD}[ \t]+(?:be|return|give|yield|equal|output|produce|evaluate[ ]to)
+      | (?:\#|//)[ \t]*(?:=+>|->|returns?:?|should[ ](?:be|return)|gives|output:|expected:|result:)?
+      | ,?[ \t]*(?:the\ (?:function|method|result|output|answer)[ \t]+)?{_SHOULD}[ \t]+
+        (?:be|return|give|yield|equal|output|produce|evaluate[ ]to)
       )
     | (?P<told>,?[ \t]*(?:returns?|gives|yields|equals|is|outputs|produces|evaluates[ ]to|results?[ ]in))
     | (?P<equals>=(?!=))
@@ -38,7 +39,7 @@ _RAISES = re.compile(
 )
 _NOT_AN_EXAMPLE = re.compile(r"^[ \t]*(?:def|class|return|if|elif|while|import|from|assert|@)\b|>>>|\bassert\b")
 _LOOP = re.compile(r"^[ \t]*for\b.*\bin\b")
-_REASON = re.compile(r"[ \t]*[.,;]?[ \t]*(?:#|//|--|—|–|\(|[ \t]{2,}|because\b|since\b|as\b)", re.IGNORECASE)
+_REASON = re.compile(r"[ \t]*[.,;]?[ \t]*(?:#|//|--|\u2014|\u2013|\(|[ \t]{2,}|because\b|since\b|as\b)", re.IGNORECASE)
 _DOUBT = re.compile(
     r"\b(?:but|instead|wrong(?:ly)?|incorrect(?:ly)?|expect(?:ed|s)?|should|got|actual(?:ly)?|bug|currently|not|or|"
     r"fails?|whereas|rather|must)\b|n't\b",
@@ -51,13 +52,14 @@ _WRONG = re.compile(
 )
 """Before a call: it may show what must not be."""
 _TROUBLE = re.compile(
-    r"\b(?:bug|buggy|broken|fails? with|failing|doesn't work|does not work|not working|but (?:i )?got|unexpected(?:ly)?|"
-    r"traceback|wrong (?:result|answer|output|value)s?|but (?:it|mine) (?:returns|gives|prints))\b",
+    r"\b(?:bug|buggy|broken|fails? with|failing|doesn't work|does not work|not working|but (?:i )?got|"
+    r"unexpected(?:ly)?|traceback|wrong (?:result|answer|output|value)s?|but (?:it|mine) (?:returns|gives|prints))\b",
     re.IGNORECASE,
 )
 """In a statement that reports a failure, what a call `returns` is what it wrongly returns."""
 _END = re.compile(r"[ \t`*_\"']*[.,;!)]*[ \t`*]*(?:\n|$|<)")
 _NEXT = re.compile(r"`?[ \t]*[.,;]?[ \t]*(?:and|while|,)?[ \t]*`?(?=[A-Za-z_][\w.]*\()")
+_EXAMPLES = re.compile(r"^[ \t]*+[#*_>-]{0,5}[ ]?examples?\b", re.MULTILINE | re.IGNORECASE)
 _MAX_CALLS = 500
 
 

@@ -88,11 +88,12 @@ def _test(tree: ast.Module, source: str, want: str, exception: str | None, setup
         return None
     made: Test | None = None
     node = tree.body[0].value
-    claim = _claim(tree)
+    claim = _claim(tree, source)
     if exception is not None:
         made = raises(source, exception, setup) if exception != "?" and _calls_program(node, setup) else None
-    elif claim is not None and want in ("", "True"):
-        made = CallTest(call=claim[0], expected=claim[1]) if not setup else AssertTest(source=f"{setup}assert {source}")
+    elif claim is not None:
+        if want in ("", "True"):
+            made = AssertTest(source=f"{setup}assert {source}") if setup else CallTest(call=claim[0], expected=claim[1])
     elif want and _is_print(node):
         made = printed(node, want, setup) if _calls_program(node, setup) and "\n" not in want else None
     elif want and (value := _wanted(want)) is not None and _calls_program(node, setup):
@@ -115,13 +116,13 @@ def _wanted(want: str) -> str | None:
     return value
 
 
-def _claim(tree: ast.Module) -> tuple[str, str] | None:
+def _claim(tree: ast.Module, source: str) -> tuple[str, str] | None:
     """Call and value of `>>> f(1) == 2`."""
     match tree.body:
         case [ast.Expr(value=ast.Compare(left=ast.Call() as call, ops=[ast.Eq()], comparators=[value]))] if is_constant(
             value
         ) and is_check(call):
-            return ast.unparse(call), ast.unparse(value)
+            return ast.get_source_segment(source, call) or "", ast.get_source_segment(source, value) or ""
         case _:
             return None
 

@@ -42,17 +42,18 @@ _OTHER = (
     r"input\s+(?:format|specification)|output\s+(?:format|specification)|"
     r"explicación|explicação|примечани[ея]|ограничения|пояснение|说明|提示|数据范围"
 )
-_GAP = r"[ \t]{0,8}"
+_GAP = r"[ \t]*+"
 _MARKUP = r"(?:(?P=bold))?(?:</\w{1,10}>)?"
 """Closes what stands before the word: never a character more, which may belong to the value."""
 _HEADING = re.compile(
-    rf"^(?P<open>{_GAP}{_GAP}{_GAP}[-#=>\[ \t]{{0,12}}(?:\*[ \t]{{1,3}})?(?:\d{{1,3}}[.)]{_GAP})?(?:<\w{{1,10}}>)?(?P<bold>[*_`]{{0,3}}))"
+    rf"^(?P<open>{_GAP}(?:[-#=>\[][-#=>\[ \t]*+)?(?:\*[ \t]++)?(?:\d{{1,3}}[.)]{_GAP})?"
+    rf"(?:<\w{{1,10}}>)?(?P<bold>[*_`]{{0,3}}))"
     rf"(?:(?P<other>{_OTHER})"
-    rf"|(?:(?P<adjective>{_SAMPLE}){_GAP}\#?\d{{0,4}}{_GAP}(?:case)?[:]?{_GAP}[-–]?{_GAP})?"
+    rf"|(?:(?P<adjective>{_SAMPLE}){_GAP}\#?\d{{0,4}}{_GAP}(?:case)?[:]?{_GAP}[-\u2013]?{_GAP})?"
     rf"(?:(?P<input>{_INPUT})|(?P<output>{_OUTPUT}))(?:copy)?"
     rf"|(?P<example>{_SAMPLE}|test{_GAP}(?:cases?|(?=\#?\d))))"
     rf"(?P<number>{_GAP}\#?\d{{0,4}})(?:{_GAP}\([^()\n]{{0,40}}\))?{_MARKUP}{_GAP}"
-    rf"(?P<colon>[:：]?){_MARKUP}{_GAP}(?P<close>[-#=*_\]]{{1,12}}(?=[ \t]*$))?{_GAP}",
+    rf"(?P<colon>[:\uff1a]?){_MARKUP}{_GAP}(?P<close>[-#=*_\]]{{1,12}}(?=[ \t]*$))?{_GAP}",
     re.MULTILINE | re.IGNORECASE,
 )
 _WEAK = re.compile(r"returns?|expected|problem|task|variables|limits?|hints?|remarks?", re.IGNORECASE)

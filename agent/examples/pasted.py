@@ -15,7 +15,8 @@ _TEST = re.compile(
     r"^(?:async def|def) test\w*\(|^class \w*(?:Test|TestCase)\w*\b.*:|^def check\(candidate", re.MULTILINE
 )
 _CODE_LINE = re.compile(
-    r"^(?:[ \t]|import\b|from\b|def\b|async\b|class\b|@|assert\b|#|if __name__|\)|\]|\}|[A-Za-z_]\w*[ \t]*=|unittest\.|pytest\.|\w+\(|$)"
+    r"^(?:[ \t]|import\b|from\b|def\b|async\b|class\b|@|assert\b|#|if __name__|[)\]}]|[A-Za-z_]\w*[ \t]*=|"
+    r"unittest\.|pytest\.|\w+\(|$)"
 )
 _MAX_FILES = 20
 _MAX_CUTS = 5
@@ -31,7 +32,7 @@ class Pasted:
 
 
 def pasted_files(text: str, entry_point: str | None) -> Iterator[Pasted]:
-    """Fenced or bare Python that defines tests. A definition of the entry point in it is left out: it is the program."""
+    """Fenced or bare Python that defines tests, without a definition of the entry point, which is the program."""
     found = 0
     for start, end in _stretches(text):
         if found == _MAX_FILES:
@@ -92,7 +93,7 @@ def _code_test(tree: ast.Module, source: str, entry_point: str | None) -> CodeTe
     if not tests:
         return None
     names = {getattr(node, "name", "") for node in tests}
-    own = [node for node in tree.body if getattr(node, "name", None) == entry_point or _is_main(node)]
+    own = [node for node in tree.body if getattr(node, "name", "") == entry_point or _is_main(node)]
     if any(_is_test(node) for node in own if not _is_main(node)):
         return None
     kept = [node for node in tree.body if node not in own]

@@ -1,4 +1,4 @@
-"""Values as people write them in prompts: Python literals, JSON's words, constant arithmetic; read exactly or not at all."""
+"""Values as people write them: Python literals, JSON's words, constant arithmetic; read exactly or not at all."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def literal(text: str) -> str | None:
     if node is None:
         return None
     if is_constant(node):
-        return text if "#" not in text else _unparsed(node)
+        return text if "#" not in text else ast.get_source_segment(text, node)
     try:
         return _unparsed(_PythonWords().visit(node))
     except RecursionError:

@@ -1,4 +1,4 @@
-"""Whether what a test expects stands in the prompt: every number, text and word of the expectation, in the same order."""
+"""Whether what a test expects stands in the prompt: every number and every text of the expectation."""
 
 from __future__ import annotations
 
