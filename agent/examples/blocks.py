@@ -194,9 +194,7 @@ def _driven(given_text: str, result: str, entry_point: str | None) -> AssertTest
     lines = [line for line in given_text.replace("```", "").split("\n") if line.strip(" `")]
     if entry_point is None or len(lines) != 2:
         return None
-    names, arguments, results = (
-        literal(line.strip(" `")) for line in (*lines, _result(result) or "")
-    )
+    names, arguments, results = (literal(line.strip(" `")) for line in (*lines, _result(result) or ""))
     if names is None or arguments is None or results is None:
         return None
     called, given, expected = value_of(names), value_of(arguments), value_of(results)

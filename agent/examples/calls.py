@@ -18,7 +18,7 @@ _CALL = r"(?<![\w.])(?:[A-Za-z_]\w*(?:\(\))?\.)?({name})\("
 _ANY_NAME = r"[A-Za-z_]\w*"
 _SHOULD = r"(?:should|must|shall|will|would|has[ ]to|needs[ ]to|is[ ]expected[ ]to)"
 _ARROW = re.compile(
-    rf"""`?[ \t]*(?:
+    rf"""`?[ \t]*+(?:
       (?P<sure>
         \#?[ \t]*(?:={{2,3}}>|=>|-{{1,2}}>|➞|→|⟹|⇒|➜|↦|\|->)  # arrows
       | ={{2,3}}                                              # equality
@@ -33,7 +33,7 @@ _ARROW = re.compile(
 )
 _DEMAND = re.compile(r"should|must|shall|has to|needs to|expected", re.IGNORECASE)
 _RAISES = re.compile(
-    rf"`?[ \t]*(?:=+>|->|➞|→|{_SHOULD}|\#)?[ \t]*(?:raises?|throws?)[ \t]+(?:an?[ \t]+)?`?(?P<name>[A-Z]\w+)`?"
+    rf"`?[ \t]*+(?:=+>|->|➞|→|{_SHOULD}|\#)?[ \t]*(?:raises?|throws?)[ \t]+(?:an?[ \t]+)?`?(?P<name>[A-Z]\w+)`?"
     r"(?:[ \t]+(?:exception|error))?[.;]?[ \t]*(?:\n|$)",
     re.IGNORECASE,
 )

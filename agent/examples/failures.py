@@ -15,7 +15,8 @@ _TRACEBACK = re.compile(r"^[ \t>]*Traceback \(most recent call last\):[ \t]*$", 
 _ENDING = re.compile(r"^[ \t>]*(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*)(?:: (?P<message>[^\n]*))?[ \t]*$")
 _PYTEST = re.compile(r"^E[ \t]{3,}(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*)(?:: (?P<message>[^\n]*))?$", re.MULTILINE)
 _DOCTEST = re.compile(
-    r"^Failed example:\n(?P<source>(?:[ \t]+[^\n]+\n)+?)Expected:\n(?P<want>(?:[ \t]+[^\n]+\n)+?)Got:", re.MULTILINE
+    r"^Failed example:\n(?P<source>(?:[ \t]++[^\n]++\n){1,20}?)Expected:\n(?P<want>(?:[ \t]++[^\n]++\n){1,20}?)Got:",
+    re.MULTILINE,
 )
 _MAX_FRAMES = 200
 

@@ -11,9 +11,7 @@ from agent.syntax import compiles, parse
 from memory.records import CodeTest
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
-_TEST = re.compile(
-    r"^(?:async def|def) test\w*\(|^class \w*(?:Test|TestCase)\w*\b.*:|^def check\(candidate", re.MULTILINE
-)
+_TEST = re.compile(r"^(?:async def|def) test\w*\(|^class [^\n]*Test[^\n]*:|^def check\(candidate", re.MULTILINE)
 _CODE_LINE = re.compile(
     r"^(?:[ \t]|import\b|from\b|def\b|async\b|class\b|@|assert\b|#|if __name__|[)\]}]|[A-Za-z_]\w*[ \t]*=|"
     r"unittest\.|pytest\.|\w+\(|$)"

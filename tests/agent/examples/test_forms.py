@@ -100,7 +100,7 @@ def test_a_method_is_called_on_an_instance_and_annotations_guard_it() -> None:
 
 def test_a_class_driven_by_lists() -> None:
     statement = (
-        "Complete.\nInput\n[\"Stack\", \"push\", \"pop\"]\n[[], [3], []]\nOutput\n[null, null, 3]\n\n"
+        'Complete.\nInput\n["Stack", "push", "pop"]\n[[], [3], []]\nOutput\n[null, null, 3]\n\n'
         "```python\nclass Stack:\n    def push(self, x: int) -> None:\n        pass\n    def pop(self) -> int:\n        pass\n```"
     )
     assert in_chat(statement) == ["made = Stack()\nassert [made.push(3), made.pop()] == [None, 3]"]
@@ -143,7 +143,9 @@ def test_pasted_files() -> None:
 
 def test_failure_reports() -> None:
     assert checks("Failed example:\n    f(2)\nExpected:\n    4\nGot:\n    5\n") == ["f(2) == 4"]
-    trace = 'Traceback (most recent call last):\n  File "a.py", line 3, in <module>\n    assert f(2) == 4\nAssertionError'
+    trace = (
+        'Traceback (most recent call last):\n  File "a.py", line 3, in <module>\n    assert f(2) == 4\nAssertionError'
+    )
     assert checks(f"this fails with\n{trace}") == ["assert f(2) == 4"]
 
 
