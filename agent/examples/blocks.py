@@ -33,6 +33,7 @@ _RESULT = re.compile(
 )
 _SENTENCE_END = re.compile(r"[`\"'*_ \t]*[.,;]?[ \t]*(?:$|\n|#|\()")
 _RETURN_LINE = re.compile(r"^[ \t]*(?:returns?|output|result|answer|=+>)[ \t]*(?:=(?!=)|:)?[ \t]*(?=\S)", re.IGNORECASE)
+_HEADING = re.compile(r"\bexamples?\b", re.IGNORECASE)
 _STEP_LINE = re.compile(r"^[ \t]*(?:->|→|➞)")
 
 
@@ -47,7 +48,8 @@ def blocks(text: str, signature: Signature | None, entry_point: str | None) -> I
             yield test
     if signature is not None:
         yield from _sentences(text, signature)
-        yield from _listed(text, signature)
+        if signature.is_stub:
+            yield from _listed(text, signature)
 
 
 def _call(signature: Signature, given: str, result: str) -> Test | None:
@@ -172,9 +174,10 @@ def _names(signature: Signature) -> set[str]:
 
 
 def _listed(text: str, signature: Signature) -> Iterator[Test]:
-    """Lines `arr = [2, 1]`, perhaps steps that begin with an arrow, then a line `return [1, 2]`."""
+    """After the word `example`: lines `arr = [2, 1]`, perhaps steps that begin with an arrow, then `return [1, 2]`."""
     values: dict[str, str] = {}
-    for line in text.split("\n"):
+    heading = _HEADING.search(text)
+    for line in text[heading.end() :].split("\n") if heading is not None else []:
         bound = _bindings(line.strip()) if "=" in line and len(line) <= MAX_EXAMPLE else None
         if bound is not None and set(bound[0]) <= _names(signature) and not bound[1].strip(" \t.,;"):
             values = bound[0] if set(values) & set(bound[0]) else {**values, **bound[0]}

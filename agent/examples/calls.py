@@ -111,7 +111,7 @@ def _found(text: str, name: str) -> Iterator[tuple[int, Found]]:
             continue
         line_start = text.rfind("\n", 0, match.start()) + 1
         before = text[line_start : match.start()][-300:]
-        if _NOT_AN_EXAMPLE.search(before) or _LOOP.match(before):
+        if _NOT_AN_EXAMPLE.search(before) or _LOOP.match(before) or before.rstrip().endswith(("=", " or")):
             continue
         end = closing(text, match.end() - 1)
         if end is None:

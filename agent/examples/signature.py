@@ -52,6 +52,8 @@ class Signature:
     """Without `self`; None if the statement does not tell them."""
     returns: str = ""
     """Return annotation; empty if there is none."""
+    is_stub: bool = False
+    """The statement shows no body: an assignment and a `return` in it are no code."""
 
     def call(self, arguments: Sequence[str]) -> str:
         """The call with these arguments."""
@@ -119,7 +121,7 @@ def _of(node: ast.FunctionDef | ast.AsyncFunctionDef, target: str, *, is_method:
         parameters = parameters[1:]
     open_ended = node.args.vararg or node.args.kwarg or node.args.kwonlyargs
     returns = ast.unparse(node.returns) if node.returns else ""
-    return Signature(node.name, target, None if open_ended else parameters, returns)
+    return Signature(node.name, target, None if open_ended else parameters, returns, is_unfinished(node))
 
 
 def _from_header(statement: str, name: str) -> Signature | None:
@@ -129,7 +131,7 @@ def _from_header(statement: str, name: str) -> Signature | None:
         return None
     header = statement[match.start() : match.end() + 1000].lstrip()
     end = re.search(r":[ \t]*(?:#[^\n]*)?(?:\n|$)", header)
-    tree = parse(f"{header[: end.start()] if end else header.partition(chr(10))[0]}: pass")
+    tree = parse(f"{header[: end.start()] if end else header.partition(chr(10))[0]}: return")
     if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.FunctionDef | ast.AsyncFunctionDef):
         return None
     node = tree.body[0]

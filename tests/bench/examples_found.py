@@ -140,7 +140,7 @@ async def _failed(pool: WorkerPool, problems: Sequence[Problem], found: Sequence
             return []
         verdict = await pool.run(problem.reference, read.visible, entry_point=read.entry_point, prelude=problem.prelude)
         cases = verdict.cases
-        bad = [(test, case) for test, case in zip(read.visible, cases, strict=False) if case.outcome != Outcome.PASSED]
+        bad = [(test, case) for test, case in zip(read.visible, cases, strict=True) if case.outcome != Outcome.PASSED]
         if not bad:
             return []
         hidden = await pool.run(

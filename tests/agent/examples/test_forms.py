@@ -82,11 +82,21 @@ def test_calls_and_arrows(statement: str, expected: list[str]) -> None:
         ('For s = "AB" the output should be 1.', ['f("AB") == 1']),
         ('For s = "a", n = 2 the sum will be 6 and the output should be "110".', ['f("a", 2) == "110"']),
         ("If s = 3, then the list is [1] and more.", []),
-        ("s = [2, 1]\n  -> sort -> [1, 2]\nreturn [1, 2]", ["f([2, 1]) == [1, 2]"]),
     ],
 )
 def test_values_by_name(statement: str, expected: list[str]) -> None:
     assert checks(STUB + statement) == expected
+
+
+def test_values_and_a_return_line_in_a_docstring() -> None:
+    text = "def f(s):\n    '''Example:\n    s = [2, 1]\n      -> sort -> [1, 2]\n    return [1, 2]\n    '''\n"
+    assert checks(text) == ["f([2, 1]) == [1, 2]"]
+
+
+def test_code_is_no_example() -> None:
+    assert in_chat("Fix this:\n```python\ndef f(x):\n    # example\n    x = 3\n    return 4\n```") == []
+    assert in_chat("Fix this:\n```python\ndef f(x):\n    # example\n    x = 3\n    return 4\n    retrun 2 2\n```") == []
+    assert checks("y = f(1) == 2") == []
 
 
 def test_a_method_is_called_on_an_instance_and_annotations_guard_it() -> None:
