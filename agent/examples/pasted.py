@@ -16,6 +16,8 @@ _CODE_LINE = re.compile(
     r"^(?:[ \t]|import\b|from\b|def\b|async\b|class\b|@|assert\b|#|if __name__|[)\]}]|[A-Za-z_]\w*[ \t]*=|"
     r"unittest\.|pytest\.|\w+\(|$)"
 )
+_MAX_FILE = 40_000
+"""Characters; Python's compiler takes more than linear time on longer ones."""
 _MAX_FILES = 20
 _MAX_CUTS = 5
 
@@ -35,6 +37,8 @@ def pasted_files(text: str, entry_point: str | None) -> Iterator[Pasted]:
     for start, end in _stretches(text):
         if found == _MAX_FILES:
             return
+        if end - start > _MAX_FILE:
+            continue
         source = text[start:end]
         tree = parse(source) if _TEST.search(source) else None
         test = _code_test(tree, source, entry_point) if tree is not None else None
@@ -64,10 +68,11 @@ def _bare(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         if is_code and run_start is None and line.strip() and not line[0].isspace():
             run_start = position
         elif not is_code and run_start is not None:
-            yield _readable(text, run_start, position)
+            if position - run_start <= _MAX_FILE:
+                yield _readable(text, run_start, position)
             run_start = None
         position += len(line)
-    if run_start is not None:
+    if run_start is not None and end - run_start <= _MAX_FILE:
         yield _readable(text, run_start, end)
 
 
