@@ -6,6 +6,8 @@ import ast
 import re
 from dataclasses import dataclass
 
+from agent.syntax import parse
+
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _PYTHON = frozenset({"", "python", "py", "python3"})
 
@@ -44,9 +46,8 @@ def extract(text: str, entry_point: str | None = None) -> Extracted:
 
 
 def _is_program(text: str) -> bool:
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = parse(text)
+    if tree is None:
         return False
     inert = (ast.Name, ast.Constant, ast.Attribute, ast.Tuple, ast.BinOp, ast.UnaryOp, ast.Compare)
     return any(not (isinstance(node, ast.Expr) and isinstance(node.value, inert)) for node in tree.body)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from agent.errors import BadTests
+from agent.syntax import parse
 from memory.records import AssertTest, CallTest, CodeTest, StdioTest, Test
 
 
@@ -37,9 +38,8 @@ def called_name(tests: Sequence[Test]) -> str | None:
         source = {"assert": "source", "call": "call", "code": "source"}.get(test.kind)
         if source is None:
             continue
-        try:
-            tree = ast.parse(getattr(test, source))
-        except SyntaxError:
+        tree = parse(getattr(test, source))
+        if tree is None:
             continue
         defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
         for node in ast.walk(tree):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.examples import find_tests
-from agent.extract import extract
+from agent.examples.failures import failure
 from agent.given_tests import called_name
 from agent.prelude import STANDARD_IMPORTS
+from agent.stub import code_tree, is_unfinished
 from memory.records import Problem, Test, TestSource
 
 Message = Mapping[str, str]
@@ -38,6 +40,10 @@ _TALK = re.compile(
     r"\b(?:poem|story|essay|e-?mail|letter|joke|haiku|article|blog|song|limerick)\b",
     re.IGNORECASE,
 )
+_WHY = re.compile(r"\b(?:explain|why|what does|what is)\b(?![^.?!\n]*\b(?:fix|repair|correct)\b)", re.IGNORECASE)
+"""A question about a failure asks for words, unless it also asks for the repair."""
+_TEST_NAME = re.compile(r"test(?:_|$)|Test(?:[A-Z_]|$)")
+"""A pasted test is no program."""
 _HOUSEKEEPING = re.compile(
     r"(?:generate|create|suggest|write|provide)\s+(?:a|an|\d+(?:-\d+)?|some|three|five)?\s*(?:concise|short|brief|broad|relevant)?,?\s*"
     r"(?:\d+-\d+ word )?(?:title|titles|tags?|follow-?up|summary|commit message|chat name)",
@@ -66,6 +72,8 @@ def route(messages: Sequence[Message]) -> Route:
         return Route(False, "another language than Python")
     if _holds_a_stub(text):
         return Route(True, "unfinished Python code")
+    if failure(text) is not None and (_SIGNATURE.search(text) or "```" in text) and not _WHY.search(text):
+        return Route(True, "code that fails")
     prose = re.sub(r"```.*?(?:```|\Z)", "", text, flags=re.DOTALL)
     if _TALK.search(prose):
         return Route(False, "a question, not a program")
@@ -106,23 +114,27 @@ def _last_user_text(messages: Sequence[Message]) -> str:
 
 def _entry_point(statement: str) -> str | None:
     """The unfinished definition, else the only definition, else a name called a function in prose."""
-    tree = _code_tree(statement)
+    tree = code_tree(statement)
     if tree is not None:
         definitions = [
-            node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            node
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and not _TEST_NAME.match(node.name)
+            and not any(ast.unparse(base).endswith("TestCase") for base in getattr(node, "bases", []))
         ]
-        unfinished = [node for node in definitions if _is_unfinished(node)]
+        unfinished = [node for node in definitions if is_unfinished(node)]
         if unfinished:
             return unfinished[-1].name
         if definitions:
             return definitions[-1].name
-    match = _NAMED.search(statement)
-    return next((name for name in match.groups() if name), None) if match else None
+    named = (name for match in _NAMED.finditer(statement) for name in match.groups() if name)
+    return next((name for name in named if not keyword.iskeyword(name)), None)
 
 
 def _prelude(statement: str, entry_point: str | None) -> str:
     """Standard imports, then what the statement's own code defines beside the entry point."""
-    tree = _code_tree(statement)
+    tree = code_tree(statement)
     if tree is None:
         return STANDARD_IMPORTS
     own = [
@@ -130,47 +142,11 @@ def _prelude(statement: str, entry_point: str | None) -> str:
         for node in tree.body
         if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Assign)
         and getattr(node, "name", None) != entry_point
-        and not _is_unfinished(node)
+        and not is_unfinished(node)
     ]
     return STANDARD_IMPORTS + "".join(ast.unparse(node) + "\n" for node in own)
 
 
 def _holds_a_stub(text: str) -> bool:
-    tree = _code_tree(text)
-    return tree is not None and any(_is_unfinished(node) for node in tree.body)
-
-
-def _code_tree(statement: str) -> ast.Module | None:
-    """The statement's own code, fenced or from the first line that looks like code; a last header may lack its body."""
-    code = extract(statement).code
-    if not code:
-        match = re.search(r"^(?:from|import|def|class|async def)\s", statement, re.MULTILINE)
-        if match is None:
-            return None
-        code = statement[match.start() :]
-    for attempt in (
-        code,
-        code.rstrip() + " pass\n",
-        code.rstrip() + "\n        pass\n",
-        code.rstrip() + "\n    pass\n",
-    ):
-        try:
-            return ast.parse(attempt)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-    return None
-
-
-def _is_unfinished(node: ast.stmt) -> bool:
-    """A definition whose body says nothing: docstring, `pass`, `...` or `raise NotImplementedError` only."""
-    if isinstance(node, ast.ClassDef):
-        methods = [child for child in node.body if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)]
-        return any(_is_unfinished(method) for method in methods)
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return False
-    return all(
-        isinstance(child, ast.Pass)
-        or (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant))
-        or (isinstance(child, ast.Raise) and "NotImplementedError" in ast.unparse(child))
-        for child in node.body
-    )
+    tree = code_tree(text)
+    return tree is not None and any(is_unfinished(node) for node in tree.body)

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from server.cli import bench, doctor, execute, models, refine, serve
+from server.cli import bench, doctor, examples, execute, models, refine, serve
 from server.cli.common import CommandError
 from server.settings import SettingsError
 
@@ -14,6 +14,7 @@ app = typer.Typer(name="burnish", no_args_is_help=True, add_completion=False, pr
 app.command()(serve.serve)
 app.command()(refine.refine)
 app.command()(execute.execute)
+app.command()(examples.examples)
 app.command()(bench.bench)
 app.command()(doctor.doctor)
 app.add_typer(models.app, name="models", help="The models on this machine.")

@@ -20,6 +20,8 @@ def chat(text: str) -> list[dict[str, str]]:
         "def f(x):\n    '''Double x.'''\n",
         "Fix this:\n```python\ndef f(x):\n  retrun x\n```",
         "Implement a class Stack in Python.",
+        'this fails with\n```\nTraceback (most recent call last):\n  File "a.py", line 2\nIndexError: no\n```\n'
+        "```python\ndef f(x):\n    return x[0]\n```",
         "please go ahead and write a function add(a, b)",
         "Please complete the code:\n```python\nclass Solution:\n    def two(self, n: int) -> int:\n```",
     ],
@@ -39,6 +41,7 @@ def test_refined(text: str) -> None:
         "Write a Rust function that adds two numbers",
         "Write a function in Go that adds",
         "Generate a concise, 3-5 word title for this chat about a Python function",
+        "Why does this happen?\nTraceback (most recent call last):\n  ...\nIndexError: no\n```python\nx = [][0]\n```",
         "Review this function:\n```python\ndef f(x):\n    return x\n```",
     ],
 )

@@ -46,7 +46,6 @@ def checks(statement: str, name: str | None = "f") -> list[str]:
         ('f(1) == ("Venus")', []),
         ("f(2) = 1 + (2 / 2) = 2", []),
         (">>> f(1)\n<object at 0x1>\n", []),
-        (">>> f(1)\nTraceback (most recent call last):\nValueError\n", []),
         ("def f(1) == 2", []),
         ("the rest f(1", []),
         ("assert true happiness", []),
@@ -71,9 +70,10 @@ def test_random_text_neither_crashes_nor_invents(statement: str) -> None:
             assert test.expected in statement or test.expected in ("True", "False", "None")
 
 
-@pytest.mark.parametrize(("name", "least", "wrong_examples"), [("humaneval", 131, 1), ("mbpp_validation", 90, 1)])
+@pytest.mark.parametrize(("name", "least", "wrong_examples"), [("humaneval", 159, 3), ("mbpp_validation", 90, 1)])
 def test_reference_solutions_pass_what_is_found(name: str, least: int, wrong_examples: int) -> None:
-    """Wrong examples in the data itself: HumanEval/47 states a wrong median, MBPP/596 an address-dependent size."""
+    """Wrong examples in the data itself: HumanEval/47 states a wrong median, HumanEval/116 two wrong orders, MBPP/596 an
+    address-dependent size. HumanEval/160 writes its example in a way that cannot be read exactly; four have none."""
     found, wrong = 0, 0
     with gzip.open(data_file(f"{name}.jsonl.gz"), "rt") as lines:
         for problem in map(json.loads, lines):

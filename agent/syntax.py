@@ -1,0 +1,37 @@
+"""Python's parser for texts that may be anything: no exceptions, no warnings about the user's code on our log."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+
+
+def parse(source: str) -> ast.Module | None:
+    """The syntax tree, or None for what is no Python."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def expression(source: str) -> ast.expr | None:
+    """The tree of one expression, or None for anything else."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def compiles(source: str) -> bool:
+    """Whether Python would run it: `return` outside a function parses and does not compile."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(source, "<example>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
