@@ -70,7 +70,7 @@ class Crew:
     async def take(self, owner: str) -> WorkerProcess | None:
         """A free worker, waited for in turn with other owners; None once the crew is closed. One that was lost while it
         was free is replaced first."""
-        while (worker := await self._turns.take(owner)) is not None and worker.lost:
+        while (worker := await self._turns.take(owner)) is not None and not worker.lives():
             self._renew(worker)
         return worker
 

@@ -166,6 +166,11 @@ class WorkerProcess:
         with contextlib.suppress(WorkerLost):
             self._tell({"op": "kill", "id": session, **({"role": role} if role else {})})
 
+    def lives(self) -> bool:
+        """Whether the worker has not ended, as far as can be known by now."""
+        self._read()
+        return not self.lost
+
     @property
     def is_quiet(self) -> bool:
         """Whether no jailed process of this worker is left."""

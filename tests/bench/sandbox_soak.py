@@ -36,6 +36,8 @@ from tests.bench.report import publish
 from tests.bench.workload import Job, jobs
 
 _WORKERS = 2
+_DYING_SECONDS = 0.05
+"""A worker that is killed may be given a run until it is gone."""
 _WARM_UP = 2000
 """Runs after which what is kept for later runs is as full as it gets."""
 _SHARED = ("/tmp", "/dev/shm", "/dev/mqueue")
@@ -128,7 +130,7 @@ async def _one(pool: WorkerPool, job: Job, tally: Tally) -> None:
     tally.outcomes[verdict.outcome] += 1
     if complaint := job.complaint(verdict):
         tally.complaints.append(complaint)
-    if verdict.outcome is Outcome.SANDBOX_ERROR and sum(kill > began for kill in tally.kills) < 2:
+    if verdict.outcome is Outcome.SANDBOX_ERROR and sum(kill > began - _DYING_SECONDS for kill in tally.kills) < 2:
         tally.unexplained += 1
         tally.complaints.append(f"{job.kind}: {verdict.error}")
 
