@@ -6,8 +6,9 @@
 sends a mixture of right, wrong, crashing and exhausting programs through a pool of two workers (`workload.py`). Each
 program holds a random constant; a verdict that shows another one is counted as shifted, and one with an outcome that
 its program cannot have, or without the constant, as wrong. Before and after, it counts what the server's process and
-the workers hold, and what lies in the system's shared places: those figures must not have grown, and memory only by
-what a warm process needs. Other programs of the machine may change the shared places; new names are printed.
+the workers hold, and what lies in the system's shared places: those figures must not have grown. Resident memory holds
+what the allocator keeps for later, so the number of Python's memory blocks is given too. Other programs of the machine
+may change the shared places; new names are printed.
 
 With `--kills` that many worker processes are killed at random moments. A run that loses its worker is repeated once, so
 a `sandbox_error` is right only where two kills hit one run.
@@ -18,6 +19,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
+import gc
 import os
 import random
 import signal
@@ -157,6 +160,8 @@ async def _settled(count: int) -> None:
 
 
 def _footprint() -> dict[str, object]:
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     own, workers = [os.getpid()], processes.below(os.getpid())
     return {
         "processes below the server": len(workers),
@@ -165,6 +170,7 @@ def _footprint() -> dict[str, object]:
         "mounts, server": processes.mounts(own),
         "mounts, workers": processes.mounts(workers),
         "control groups": sum(1 for _ in os.walk("/sys/fs/cgroup")),
+        "memory blocks of Python, server (thousands)": round(sys.getallocatedblocks() / 1000),
         "resident MB, server": round(processes.resident_mb(own)),
         "resident MB, workers": round(processes.resident_mb(workers)),
         **{f"entries of {folder}": len(_names([folder])) for folder in _SHARED},
