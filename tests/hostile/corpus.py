@@ -15,10 +15,11 @@ from memory.records import AssertTest, CallTest, CodeTest, Limits, Outcome, Stdi
 FOLDER = Path(__file__).parent
 FILES = {
     "A": "a_cheats.toml", "B": "b_exhaustion.toml", "C": "c_escapes.toml", "D": "d_honest.toml", "E": "e_further.toml",
+    "F": "f_again.toml",
 }  # fmt: skip
 NUMBERS = {
     "A": range(1, 38), "B": range(38, 64), "C": range(64, 86), "D": range(86, 103),
-    "E": (*range(201, 247), *range(260, 274)),
+    "E": (*range(201, 247), *range(260, 274)), "F": range(301, 341),
 }  # fmt: skip
 """The entries of each section; every one has at least one program."""
 RUNNERS = ("check", "script", "pytest", "unittest")
