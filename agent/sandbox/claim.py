@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from agent.sandbox import compare
 
@@ -53,19 +54,21 @@ def literal_value(node: ast.expr) -> object:
 
 
 def is_plain_call(node: ast.expr, foreign: frozenset[str]) -> bool:
-    """Whether `node` is a chain of calls and attributes on a name of the program, with literal arguments only."""
-    called = False
+    """Whether `node` is a call of a name of the program, or of a method of what a class of it makes, with literal
+    arguments only. A method of anything else that a call returns is not: what it says would be the program's word."""
+    calls = 0
     while True:
         if isinstance(node, ast.Call):
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
             if any(literal_value(argument) is NOT_LITERAL for argument in arguments):
                 return False
-            called = True
+            calls += 1
             node = node.func
         elif isinstance(node, ast.Attribute):
             node = node.value
         elif isinstance(node, ast.Name):
-            return called and node.id not in foreign
+            made = 2 if node.id[:1].isupper() else 1
+            return 1 <= calls <= made and node.id not in foreign
         else:
             return False
 
@@ -125,7 +128,7 @@ def _distance(left: ast.expr, right: ast.expr, foreign: frozenset[str], *, stric
 
 def _within(expected: float, bound: float, *, strict: bool) -> Check:
     def check(actual: object) -> bool:
-        if not isinstance(actual, int | float):
+        if not isinstance(actual, int | float | complex | Fraction):
             return False
         try:
             distance = abs(actual - expected)

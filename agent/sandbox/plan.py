@@ -84,7 +84,7 @@ def make(tests: Sequence[Test], *, entry_point: str | None, prelude: str) -> Pla
 def _made(tests: tuple[Test, ...], entry_point: str | None, prelude: str) -> Plan:
     """Raises BadTests for test source, prelude or entry point that does not compile, and expectations that are no
     literals."""
-    given = _bound_names(_parse(prelude, "the prelude")) if prelude else frozenset()
+    given = cases.bound(_parse(prelude, "the prelude")) if prelude else frozenset()
     if entry_point:
         _parse(entry_point, "the entry point", mode="eval")
     literals: list[Literal] = []
@@ -110,7 +110,7 @@ def _made(tests: tuple[Test, ...], entry_point: str | None, prelude: str) -> Pla
                     literals.append(made)
             case CodeTest():
                 tree = _parse(test.source, "a test")
-                if test.runner == "check" and "check" not in _bound_names(tree):
+                if test.runner == "check" and "check" not in cases.bound(tree):
                     raise BadTests("the test source defines no check(candidate)")
                 listed = _listed(index, test, tree, entry_point, foreign)
                 if listed is not None:
@@ -134,18 +134,6 @@ def _parse(source: str, what: str, mode: str = "exec") -> ast.Module:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise BadTests(f"{what} does not compile: {type(error).__name__}: {error}") from None
     return tree  # type: ignore[return-value]
-
-
-def _bound_names(tree: ast.Module) -> frozenset[str]:
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, ast.alias):
-            found.add((node.asname or node.name).split(".")[0])
-    return frozenset(found)
 
 
 def _call(index: int, test: CallTest, foreign: frozenset[str]) -> Literal | Unit:

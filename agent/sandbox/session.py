@@ -27,6 +27,8 @@ from agent.sandbox.walls.template import BROKEN, FAILED
 from agent.sandbox.wire.codec import Json, Malformed
 from memory.records import Fault, Limits, Outcome
 
+_SECRET = secrets.token_hex(16)
+"""Makes the random numbers of tests the same for every program of this server, and unknown to each."""
 _ROLE = "candidate"
 _LINGER = 0.2
 """Seconds between a closed connection and the end of its process, if that is on its way."""
@@ -211,7 +213,7 @@ class Session:
                 **self._suite(units, done),
                 "prelude": self._program.prelude,
                 "names": self._names,
-                "seed": self._program.seed,
+                "seed": f"{_SECRET}{self._program.seed}",
             }
         )
 

@@ -12,7 +12,7 @@ import sys
 from types import WrapperDescriptorType
 from typing import Any
 
-from agent.sandbox.judge.proxy import Home
+from agent.sandbox.judge.proxy import Home, refuse_claim
 from agent.sandbox.wire.codec import Json
 
 FAULT = "__burnish_fault__"
@@ -121,6 +121,7 @@ def _text(self: BaseException) -> str:
 def _attribute(self: BaseException, name: str) -> Any:
     if name.startswith("__") or HANDLE not in self.__dict__:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    refuse_claim(name)
     return type(self).burnish_home.attribute(self, name)  # type: ignore[attr-defined]
 
 

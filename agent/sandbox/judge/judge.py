@@ -22,6 +22,7 @@ from agent.sandbox.judge.errors import FAULT
 from agent.sandbox.judge.names import Finder, Names
 from agent.sandbox.judge.program import Program
 from agent.sandbox.program.trace import Hits
+from agent.sandbox.suite.cases import bound
 from agent.sandbox.suite.fixtures import Fixtures
 from agent.sandbox.suite.recorder import MAX_TEXT, Recorder, Send
 from agent.sandbox.suite.suite import TESTS, Suite, fill, root_of
@@ -79,6 +80,8 @@ def _judge(order: dict[str, Json], connect: Callable[[Answer], Connection], send
     sys.meta_path.append(Finder(names))
     suite = Suite(base, names.find, entry_point, Fixtures(in_process=False))
     for unit in order["units"]:
+        program.tests = unit["source"]
+        names.taken = bound(ast.parse(unit["source"])) if "*" in unit["source"] else frozenset()
         skip = {case for index, case in order["skip"] if index == unit["index"]}
         suite.run(unit, Recorder(send, unit["index"], skip, hits, _fault_of))
     send({"event": "done", "nonce": order["nonce"]})

@@ -13,8 +13,9 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from agent.sandbox.judge.limits import NEEDS_PROCESS, Beyond
 from agent.sandbox.judge.program import Program
-from agent.sandbox.judge.proxy import NEEDS_PROCESS
+from agent.sandbox.judge.proxy import Proxy
 from agent.sandbox.suite.recorder import MissingName
 
 _ACTIVE = frozenset(
@@ -22,6 +23,8 @@ _ACTIVE = frozenset(
      "turtledemo")
 )  # fmt: skip
 """What opens, prints, installs or tests something when it is imported."""
+_NO_CLASS = "_"
+"""What tests know the entry point as: its results are answers, even if it is called a class."""
 _ALIASES = {("np", "numpy"), ("pd", "pandas"), ("plt", "matplotlib.pyplot"), ("dt", "datetime")}
 
 
@@ -33,30 +36,40 @@ class Names:
         self._root = root
         self._base = base
         self._reported = {name: where for name, *where in reported}
+        self.taken: frozenset[str] = frozenset()
+        """Names that the test code gives a meaning itself."""
 
     def public(self) -> list[str]:
-        """What `import *` brings: never another meaning of a name that everybody has, unless it is the entry point."""
+        """What `import *` brings: never another meaning of a name that everybody or the test code has, unless it is the
+        entry point."""
         return [name for name, entry in self._reported.items() if name == self._root or self._is_public(name, entry)]
 
     def _is_public(self, name: str, entry: list[str]) -> bool:
         known = hasattr(builtins, name) or name in sys.stdlib_module_names
-        return not name.startswith("_") and not (known and entry[0] == "own")
+        return not name.startswith("_") and name not in self.taken and not (known and entry[0] == "own")
 
-    def find(self, name: str) -> Any:
-        """The object behind `name`. Raises KeyError if the program does not define it."""
+    def find(self, name: str, *, called: bool = False) -> Any:
+        """The object behind `name`, which is a module of the standard library rather than the program's unless it is
+        `called`. Raises KeyError if the program does not define it."""
         kind, *place = self._reported[name]
         if kind == "import":
             return _imported(name, *place)
-        if name in sys.stdlib_module_names and name != self._root and _may_be_imported(name):
+        if name in sys.stdlib_module_names and name != self._root and not called and _may_be_imported(name):
             return _imported(name, name, "")
-        return self._program.name(name)
+        return self._own(name)
+
+    def _own(self, name: str) -> Any:
+        found = self._program.name(name)
+        if name == self._root and isinstance(found, Proxy):
+            found.burnish_known_as(_NO_CLASS)
+        return found
 
     def find_for_import(self, name: str) -> Any:
         """As `find`, with what the prelude defines; an own name is the program's, whatever else has it. Raises
         MissingName."""
         try:
             if self._reported[name][0] == "own":
-                return self._program.name(name)
+                return self._own(name)
             return self.find(name)
         except KeyError:
             if name in self._base and not name.startswith("__"):
@@ -78,13 +91,14 @@ class Finder:
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         made = _ProgramModule(spec.name)
         made.__dict__["__getattr__"] = self._attribute
-        made.__dict__["__all__"] = self._names.public()
         return made
 
     def exec_module(self, module: ModuleType) -> None:
         return
 
     def _attribute(self, name: str) -> Any:
+        if name == "__all__":
+            return self._names.public()
         if name.startswith("__"):
             raise AttributeError(name)
         return self._names.find_for_import(name)
@@ -93,7 +107,7 @@ class Finder:
 class _ProgramModule(ModuleType):
     def __setattr__(self, name: str, value: object) -> None:
         if not name.startswith("__"):
-            raise TypeError(f"patching {name!r} of the program's module {NEEDS_PROCESS}")
+            raise Beyond(f"patching {name!r} of the program's module {NEEDS_PROCESS}")
         super().__setattr__(name, value)
 
 

@@ -7,20 +7,29 @@ runs inside the jail.
 from __future__ import annotations
 
 import contextlib
+import threading
+import unittest
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.sandbox.judge.errors import FAULT, HANDLE, Errors, travelling
+from agent.sandbox.judge.limits import Beyond
 from agent.sandbox.judge.merging import merge
 from agent.sandbox.judge.proxy import KindOfProxy, Proxy, kind_of_proxy
 from agent.sandbox.judge.running import Running, coroutine, generator
 from agent.sandbox.program import fault
 from agent.sandbox.program.exports import OFFERED
+from agent.sandbox.suite.minipytest import Skipped
 from agent.sandbox.wire import codec, decoding
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Connection, Gone, Remote
 
 _NONE: dict[str, Any] = {}
+_ANSWERS = ("call", "await")
+_STEERING = frozenset(("StopIteration", "StopAsyncIteration", "GeneratorExit", "CancelledError"))
+"""Exceptions that end loops and tasks in silence: only tests that name them get them from a call."""
+_VERDICTS = (AssertionError, unittest.SkipTest, Skipped)
+"""What test code says with an exception."""
 
 
 class Program:
@@ -36,6 +45,12 @@ class Program:
         self._running: dict[int, int] = {}
         self._kept: list[object] = []
         self._errors = Errors(self)
+        self.tests = ""
+        """Source of the test code that runs."""
+        self._refuted: BaseException | None = None
+        """What ended a function of the test code that the program called: an assertion, or the wish to be skipped."""
+        self._turn = threading.RLock()
+        """Test code may have threads; the program answers one after another."""
 
     def call(self, target: object, positional: tuple[object, ...], named: dict[str, object]) -> object:
         """Call an object of the program. Mutable arguments are updated to what it made of them."""
@@ -52,6 +67,17 @@ class Program:
         self._follow(reply)
         return self.decode(reply.get("ok"))
 
+    def leave(self, name: str, target: object, error: BaseException | None) -> bool:
+        """See `proxy.Home`. A program keeps no verdict of the tests to itself."""
+        if error is None:
+            return bool(self.operate(name, target))
+        kind, arguments = travelling(error)
+        try:
+            kept = self.operate(name, target, kind, arguments)
+        except codec.Unserialisable:
+            kept = self.operate(name, target, kind, (str(error),))
+        return bool(kept) and not isinstance(error, _VERDICTS)
+
     def attribute(self, target: object, name: str) -> Any:
         """An attribute of an object of the program."""
         return _known_as(name, self.operate("getattr", target, name))
@@ -60,7 +86,7 @@ class Program:
         """The program's object of that name. Raises KeyError if there is none, or it cannot travel."""
         try:
             return _known_as(name, self.decode(self.peer.request("name", name).get("ok")))
-        except (Remote, codec.Unserialisable):
+        except (Remote, Beyond):
             raise KeyError(name) from None
 
     def class_of(self, kind: KindOfProxy) -> Any:
@@ -68,12 +94,12 @@ class Program:
         return self._proxy(kind.burnish_of, "class", kind.__name__, None)
 
     def decode(self, wire: Json) -> object:
-        """A value from the program. Raises Unserialisable if it is too large; Gone if it is none: whoever answers like
-        that is not the harness."""
+        """A value from the program. Raises Beyond if it is too large; Gone if it is none: whoever answers like that is
+        not the harness."""
         try:
             return decoding.decode(wire, self._resolve, self._shared, arrays=True)
         except codec.TooMuch as error:
-            raise codec.Unserialisable(str(error)) from None
+            raise Beyond(str(error)) from None
         except (codec.Malformed, RecursionError) as error:
             raise Gone(str(error)) from None
 
@@ -91,6 +117,9 @@ class Program:
                 target = getattr(target, name)
             return {"ok": self._encode(target(*positional, **named))}
         except Exception as error:
+            if isinstance(error, _VERDICTS):
+                self._refuted = self._refuted or error
+                return {"err": {"type": "AssertionError", "message": fault.message_of(error)}}
             return {"err": self._told(error)}
 
     def exception(self, described: dict[str, Json]) -> BaseException:
@@ -117,13 +146,25 @@ class Program:
 
     def _request(self, op: str, arguments: list[object]) -> dict[str, Json]:
         wire = self._encode(arguments)
-        try:
-            return self.peer.request(op, wire)
-        except Remote as remote:
-            described = remote.fault
+        with self._turn:
+            try:
+                reply, described = self.peer.request(op, wire), None
+            except Remote as remote:
+                reply, described = {}, remote.fault
+            refuted, self._refuted = self._refuted, None
+        if refuted is not None:
+            raise refuted
+        if described is None:
+            return reply
         if described.get("type") == "Unserialisable" and "bases" not in described:
-            raise codec.Unserialisable(described.get("message"))
-        raise self.exception(described)
+            raise Beyond(described.get("message"))
+        error = self.exception(described)
+        steering = {kind.__name__ for kind in type(error).__mro__} & _STEERING
+        if steering and op in _ANSWERS and not any(name in self.tests for name in steering):
+            stopped = RuntimeError(f"the program raised {type(error).__name__}")
+            setattr(stopped, FAULT, described)
+            raise stopped
+        raise error
 
     def _follow(self, reply: dict[str, Json], positional: Sequence[Any] = (), named: Mapping[str, Any] = _NONE) -> None:
         """Make mutable arguments what the program made of them: those of this call, and those it kept before. Raises

@@ -12,12 +12,13 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from agent.sandbox.program.operations import OPERATIONS
+from agent.sandbox.judge.limits import NEEDS_PROCESS, Beyond
+from agent.sandbox.program.operations import IN_PLACE, OPERATIONS
 
-NEEDS_PROCESS = "needs the program's own objects: mark the tests in_process"
-
-_CLAIMS = frozenset(("startswith", "endswith", "issubset", "issuperset", "isdisjoint"))
-"""Methods by which texts and sets say whether what is expected of them holds."""
+_CLAIMS = frozenset(
+    ("startswith", "endswith", "issubset", "issuperset", "isdisjoint", "find", "rfind", "index", "rindex", "count")
+)
+"""Methods by which texts, lists and sets say whether what is expected of them holds."""
 
 
 class Home(Protocol):
@@ -32,6 +33,9 @@ class Home(Protocol):
     def attribute(self, target: object, name: str) -> Any:
         """An attribute of an object of the program."""
 
+    def leave(self, name: str, target: object, error: BaseException | None) -> bool:
+        """Leave the context of an object by the operation `name`; whether it keeps `error` to itself."""
+
     def decode(self, wire: Any) -> object:
         """A value from the program. Raises Malformed."""
 
@@ -40,6 +44,12 @@ class Home(Protocol):
 
     def class_of(self, kind: KindOfProxy) -> Any:
         """The class whose instances have stand-ins of this kind."""
+
+
+def refuse_claim(name: str) -> None:
+    """Raises AttributeError for what only plain data can be asked."""
+    if name in _CLAIMS:
+        raise AttributeError(f"{name}: an object that stands for plain data must be plain data")
 
 
 class Proxy:
@@ -77,8 +87,8 @@ class Proxy:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__array"):
             raise AttributeError(f"{name} would let numpy read memory where the program says")
-        if name in _CLAIMS and self.burnish_kind == "object" and not self.burnish_own:
-            raise AttributeError(f"{name}: an object that stands for plain data must be plain data")
+        if not (self.burnish_own or self.burnish_builds):
+            refuse_claim(name)
         return self.burnish_program.attribute(self, name)
 
     @property
@@ -99,16 +109,19 @@ class Proxy:
         return self.burnish_program.call(self, positional, named)
 
     def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
-        raise TypeError(f"a subclass of the program's {self.burnish_name} {NEEDS_PROCESS}")
+        raise Beyond(f"a subclass of the program's {self.burnish_name} {NEEDS_PROCESS}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Proxy):
             if isinstance(other, KindOfProxy):
                 return bool(self.burnish_index == other.burnish_of)
+            if self.burnish_own:
+                return self.burnish_program.operate("eq", self, other) is True
             return self.burnish_base is not None and bool(self.burnish_base == other)
         if self.burnish_index == other.burnish_index:
             return True
-        if self.burnish_class is None or self.burnish_class != other.burnish_class:
+        both_own = self.burnish_own and other.burnish_own
+        if not both_own and (self.burnish_class is None or self.burnish_class != other.burnish_class):
             return False
         return self.burnish_program.operate("eq", self, other) is True
 
@@ -141,8 +154,8 @@ class Proxy:
     async def __aenter__(self) -> Any:
         return self.burnish_program.operate("aenter", self)
 
-    async def __aexit__(self, *details: object) -> bool:
-        return bool(self.burnish_program.operate("aexit", self))
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        return bool(self.burnish_program.leave("aexit", self, error))
 
     def __instancecheck__(self, value: object) -> bool:
         return isinstance(value, Proxy) and bool(self.burnish_program.operate("isinstance", value, self))
@@ -153,8 +166,8 @@ class Proxy:
     def __enter__(self) -> Any:
         return self.burnish_program.operate("enter", self)
 
-    def __exit__(self, *details: object) -> bool:
-        return bool(self.burnish_program.operate("exit", self))
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        return bool(self.burnish_program.leave("exit", self, error))
 
     def __format__(self, spec: str) -> str:
         return str(self.burnish_program.operate("format", self, spec))
@@ -242,15 +255,18 @@ def _owned(operand: Proxy, value: object) -> object:
     return value
 
 
-for _name in ("len", "str", "repr", "int", "float", "index", "reversed"):
+for _name in ("len", "str", "repr", "int", "float", "index", "reversed", "bytes", "complex", "floor", "ceil", "trunc"):
     setattr(Proxy, f"__{_name}__", _unary(_name))
 for _name in ("abs", "neg", "pos", "invert"):
     setattr(Proxy, f"__{_name}__", _unary(_name))
 for _name in ("lt", "le", "gt", "ge"):
     setattr(Proxy, f"__{_name}__", _binary(_name))
-for _name in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor"):
+for _name in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor",
+              "lshift", "rshift", "divmod"):  # fmt: skip
     setattr(Proxy, f"__{_name}__", _binary(_name))
     setattr(Proxy, f"__r{_name}__", _reflected(_name))
+for _name in IN_PLACE:
+    setattr(Proxy, f"__{_name}__", _binary(_name))
 for _name in ("getitem", "setitem", "delitem"):
     setattr(
         Proxy,

@@ -6,6 +6,7 @@ Standard library only: this module runs inside the jail.
 from __future__ import annotations
 
 import copy
+import math
 import operator
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,6 +23,10 @@ def _throw(target: Any, kind: Any, arguments: tuple[object, ...]) -> object:
     return target.throw(kind(*arguments))
 
 
+def _details(kind: Any = None, arguments: tuple[object, ...] = ()) -> tuple[Any, Any, Any]:
+    return (None, None, None) if kind is None else (kind, kind(*arguments), None)
+
+
 def _await(target: Awaitable[object]) -> object:
     """Run `target` to its end; what else its event loop holds goes on meanwhile."""
     import asyncio
@@ -34,6 +39,11 @@ def _await(target: Awaitable[object]) -> object:
     return _runners[0].run(awaited())
 
 
+IN_PLACE = (
+    "iadd", "isub", "imul", "imatmul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift",
+    "irshift",
+)  # fmt: skip
+
 OPERATIONS: dict[str, Callable[..., object]] = {
     "getattr": getattr, "setattr": _setattr, "delattr": delattr, "hasattr": hasattr, "isinstance": isinstance,
     "issubclass": issubclass, "len": len, "iter": iter, "next": next, "str": str, "repr": repr, "bool": bool,
@@ -43,12 +53,15 @@ OPERATIONS: dict[str, Callable[..., object]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "matmul": operator.matmul,
     "truediv": operator.truediv, "floordiv": operator.floordiv, "mod": operator.mod, "pow": operator.pow,
     "and": operator.and_, "or": operator.or_, "xor": operator.xor, "neg": operator.neg, "pos": operator.pos,
-    "invert": operator.invert, "eq": lambda left, right: bool(left == right), "dir": dir,
+    "lshift": operator.lshift, "rshift": operator.rshift, "divmod": divmod, "bytes": bytes, "complex": complex,
+    "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "invert": operator.invert,
+    "eq": lambda left, right: bool(left == right), "dir": dir,
     "enter": lambda target: type(target).__enter__(target),
-    "exit": lambda target: type(target).__exit__(target, None, None, None), "copy": copy.copy,
+    "exit": lambda target, *error: type(target).__exit__(target, *_details(*error)), "copy": copy.copy,
     "deepcopy": copy.deepcopy, "send": lambda target, value: target.send(value), "throw": _throw,
     "close": lambda target: target.close(), "await": _await, "aiter": aiter,
     "anext": lambda target: _await(anext(target)),
     "aenter": lambda target: _await(type(target).__aenter__(target)),
-    "aexit": lambda target: _await(type(target).__aexit__(target, None, None, None)),
+    "aexit": lambda target, *error: _await(type(target).__aexit__(target, *_details(*error))),
+    **{name: getattr(operator, name) for name in IN_PLACE},
 }  # fmt: skip

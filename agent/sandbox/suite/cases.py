@@ -6,6 +6,7 @@ Standard library only: this module runs inside the jail.
 from __future__ import annotations
 
 import ast
+from typing import TypeGuard
 
 RECORDER = "__burnish_case__"
 """Name under which the test code finds the object with `begin`, `passed`, `fail`, `left` and `right`."""
@@ -30,8 +31,8 @@ def split(tree: ast.Module) -> list[str]:
 def record_operands(tree: ast.Module) -> None:
     """Let every `assert left <op> right` tell its two values, in place.
 
-    In `assert f(xs) == sorted(xs)` the right side is computed first: the program could else empty `xs` to change what
-    is expected of it.
+    In `assert f(xs) == sorted(xs)`, or the same with unittest, the right side is computed first: the program could else
+    empty `xs` to change what is expected of it.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare) and len(node.test.ops) == 1:
@@ -39,11 +40,48 @@ def record_operands(tree: ast.Module) -> None:
             node.test.left = _told("left", left)
             node.test.comparators[0] = _told("right", right)
             if _expects_of_an_argument(left, right):
-                first = ast.NamedExpr(target=ast.Name(id=_RIGHT, ctx=ast.Store()), value=node.test.comparators[0])
-                node.test.comparators[0] = ast.Name(id=_RIGHT, ctx=ast.Load())
-                both = ast.Tuple(elts=[first, node.test], ctx=ast.Load())
-                node.test = ast.Subscript(value=both, slice=ast.Constant(value=1), ctx=ast.Load())
+                known, node.test.comparators[0] = _known_first(node.test.comparators[0])
+                node.test = _after(known, node.test)
+        elif _is_comparing_method(node) and _expects_of_an_argument(*node.args[:2]):
+            known, node.args[1] = _known_first(node.args[1])
+            node.args[0] = _after(known, node.args[0])
     ast.fix_missing_locations(tree)
+
+
+def _is_comparing_method(node: ast.AST) -> TypeGuard[ast.Call]:
+    """`self.assertEqual(a, b)` and the like."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr.startswith("assert")
+        and node.func.attr.endswith("Equal")
+        and len(node.args) >= 2
+    )
+
+
+def _known_first(value: ast.expr) -> tuple[ast.expr, ast.expr]:
+    """What computes `value` and keeps it, and what reads it."""
+    kept = ast.NamedExpr(target=ast.Name(id=_RIGHT, ctx=ast.Store()), value=value)
+    return kept, ast.Name(id=_RIGHT, ctx=ast.Load())
+
+
+def _after(first: ast.expr, then: ast.expr) -> ast.expr:
+    """The value of `then`, computed after `first`."""
+    both = ast.Tuple(elts=[first, then], ctx=ast.Load())
+    return ast.Subscript(value=both, slice=ast.Constant(value=1), ctx=ast.Load())
+
+
+def bound(tree: ast.AST) -> frozenset[str]:
+    """Names that source gives a meaning: by assignment, definition, or an import that names them."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).split(".")[0])
+    return frozenset(found)
 
 
 def calls_check(tree: ast.Module) -> bool:
@@ -104,14 +142,15 @@ def _calls_one_of(stmt: ast.stmt, functions: set[str]) -> bool:
 
 
 def _expects_of_an_argument(left: ast.expr, right: ast.expr) -> bool:
-    """Whether `left` is a call and `right` is made of an argument of it by built-in functions."""
-    if not (isinstance(left, ast.Call) and isinstance(left.func, ast.Name)):
+    """Whether `left` is a call and `right` is made of arguments of it alone, by built-in functions and operators."""
+    if not isinstance(left, ast.Call):
         return False
     given = {node.id for argument in left.args for node in ast.walk(argument) if isinstance(node, ast.Name)}
     calls = [node for node in ast.walk(right) if isinstance(node, ast.Call)]
     functions = {call.func.id if isinstance(call.func, ast.Name) else "" for call in calls}
     used = {node.id for node in ast.walk(right) if isinstance(node, ast.Name)} - functions
-    return bool(calls) and functions <= _OF_VALUES and bool(used) and used <= given
+    own = {node.id for node in ast.walk(right) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return functions <= _OF_VALUES and bool(used & given) and used <= given | own
 
 
 def _told(side: str, value: ast.expr) -> ast.expr:

@@ -44,6 +44,7 @@ class _Test:
     own: dict[str, Fixture]
     """Fixtures that the source defines."""
     brought: Fixtures
+    setup: Setup
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -52,19 +53,49 @@ class _Test:
         return (*automatic, *getattr(self.owner, USED, ()), *getattr(self.function, USED, ()))
 
 
+class Setup:
+    """What runs once before the tests of a module or class, and before each function."""
+
+    def __init__(self, namespace: dict[str, Any]) -> None:
+        self._namespace = namespace
+        self._failed: dict[Any, BaseException | None] = {}
+
+    def before(self, owner: Any, function: Any, loop: Loop) -> None:
+        """Raises what it raises, again for every test that it is for."""
+        self._once("setup_module", self._namespace.get("setup_module"), None, loop)
+        if owner is None:
+            _call_setup(self._namespace.get("setup_function"), function, loop)
+        else:
+            self._once(owner, getattr(owner, "setup_class", None), owner, loop)
+
+    def after(self, owner: Any, function: Any, loop: Loop) -> None:
+        if owner is None:
+            _call_setup(self._namespace.get("teardown_function"), function, loop)
+
+    def _once(self, key: Any, method: Any, given: Any, loop: Loop) -> None:
+        if key not in self._failed:
+            self._failed[key] = None
+            try:
+                _call_setup(method, given, loop)
+            except BaseException as error:
+                self._failed[key] = error
+        if (failure := self._failed[key]) is not None:
+            raise failure
+
+
 def collect(namespace: dict[str, Any], brought: Fixtures) -> list[Case]:
     """The tests of a module's namespace in order of definition."""
-    own = _fixtures(list(namespace.values()))
+    own, setup = _fixtures(list(namespace.values())), Setup(namespace)
     found: list[Case] = []
     for name, value in list(namespace.items()):
         if inspect.isfunction(value) and name.startswith("test"):
-            found += _expand(_Test(name, value, None, own, brought))
+            found += _expand(_Test(name, value, None, own, brought, setup))
         elif inspect.isclass(value) and name.startswith("Test") and not hasattr(value, "assertEqual"):
             members = inspect.getmembers(value, inspect.isfunction)
             wider = own | _fixtures([member for _, member in members])
             for method, function in members:
                 if method.startswith("test"):
-                    found += _expand(_Test(f"{name}::{method}", function, value, wider, brought))
+                    found += _expand(_Test(f"{name}::{method}", function, value, wider, brought, setup))
     return found
 
 
@@ -106,8 +137,9 @@ def _needed(test: _Test) -> list[str]:
 def _runner(test: _Test, values: dict[str, Any], params: dict[str, Any]) -> Callable[[], None]:
     def run() -> None:
         with contextlib.ExitStack() as stack:
-            instance: Any = test.owner() if test.owner is not None else None
             loop = Loop(stack)
+            test.setup.before(test.owner, test.function, loop)
+            instance: Any = test.owner() if test.owner is not None else None
             values_of = _Values(test, instance, dict(values), params, stack, loop)
             for name in test.used:
                 values_of.get(name)
@@ -123,6 +155,7 @@ def _runner(test: _Test, values: dict[str, Any], params: dict[str, Any]) -> Call
             loop.finish(bound(**{name: values_of.get(name) for name in dict.fromkeys([*needed, *values])}))
             if hasattr(instance, "teardown_method"):
                 _call_setup(instance.teardown_method, test.function, loop)
+            test.setup.after(test.owner, test.function, loop)
 
     return run
 
@@ -181,4 +214,6 @@ def _finish_later(generator: AsyncIterator[Any], loop: Loop) -> None:
 
 
 def _call_setup(method: Any, function: Any, loop: Loop) -> None:
+    if method is None:
+        return
     loop.finish(method(function) if inspect.signature(method).parameters else method())

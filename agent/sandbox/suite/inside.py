@@ -38,7 +38,11 @@ def run(
         return describe(error) if _raised_in(error.__traceback__) == trace.PROGRAM else None
 
     base: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
-    suite = Suite(base, module.__dict__.__getitem__, order["entry_point"], Fixtures(in_process=True))
+
+    def find(name: str, /, *, called: bool = False) -> Any:
+        return module.__dict__[name]
+
+    suite = Suite(base, find, order["entry_point"], Fixtures(in_process=True))
     for unit in order["units"]:
         _let_import(unit["source"], module)
         skip = {case for index, case in order["skip"] if index == unit["index"]}

@@ -15,7 +15,7 @@ import sys
 import unittest
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from agent.sandbox.suite import awaiting, cases, collection, minipytest
 from agent.sandbox.suite.fixtures import Fixtures
@@ -28,8 +28,11 @@ TESTS = "<tests>"
 _HARNESS = ("candidate", "check", cases.RECORDER)
 """Names whose meaning the program cannot change."""
 
-Find = Callable[[str], Any]
-"""The program's object of a name. Raises KeyError."""
+
+class Find(Protocol):
+    """The program's object of a name, which the test code calls or not. Raises KeyError."""
+
+    def __call__(self, name: str, /, *, called: bool = False) -> Any: ...
 
 
 class Suite:
@@ -93,6 +96,8 @@ class Suite:
         if not found:
             raise NameError("the test source defines no tests")
         recorder.plan([case.name for case in found])
+        if "setUpModule" in namespace:
+            namespace["setUpModule"]()
         for number, case in enumerate(found):
             if recorder.begin(number):
                 try:
@@ -108,10 +113,11 @@ def fill(namespace: dict[str, Any], tree: ast.AST, find: Find, entry_point: str 
     `namespace` has already are never the program's, unless they are the entry point."""
     root = root_of(entry_point)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | ({root} if root else set())
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     for name in used:
         if name == root or not (name in _HARNESS or hasattr(builtins, name) or name in namespace):
             try:
-                namespace[name] = find(name)
+                namespace[name] = find(name, called=name in called)
             except KeyError:
                 continue
     if root in namespace:

@@ -102,7 +102,6 @@ class Jail:
             (resource.RLIMIT_MSGQUEUE, 0),
             (resource.RLIMIT_SIGPENDING, 256),
             (resource.RLIMIT_STACK, _STACK_BYTES),
-            (resource.RLIMIT_NPROC, _TASKS),
         ):
             _limit(kind, value)
         if self.identity.mode == "root":
@@ -124,6 +123,7 @@ class Jail:
 
     def _limit_resources(self, allowance: Allowance, baseline_bytes: int) -> None:
         _limit(resource.RLIMIT_CPU, allowance.cpu_seconds)
+        _limit(resource.RLIMIT_NPROC, _TASKS)
         if allowance.counts_data:
             _limit(resource.RLIMIT_STACK, _THREAD_STACK_BYTES)
             _limit(resource.RLIMIT_DATA, allowance.memory_bytes)

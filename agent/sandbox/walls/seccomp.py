@@ -64,6 +64,7 @@ _CALLS: dict[str, dict[str, int]] = {
         "setdomainname": 171, "iopl": 172, "ioperm": 173, "modify_ldt": 154, "syslog": 103, "lookup_dcookie": 212,
         "vhangup": 153, "uselib": 134, "fanotify_init": 300, "fanotify_mark": 301, "inotify_init": 253,
         "inotify_add_watch": 254, "inotify_init1": 294, "move_pages": 279, "migrate_pages": 256,
+        "io_setup": 206, "sync": 162, "syncfs": 306,
     },
     "aarch64": {
         "socket": 198, "connect": 203, "accept": 202, "bind": 200, "listen": 201, "accept4": 242,
@@ -80,6 +81,7 @@ _CALLS: dict[str, dict[str, int]] = {
         "clock_settime": 112, "clock_adjtime": 266, "adjtimex": 171, "sethostname": 161, "setdomainname": 162,
         "syslog": 116, "lookup_dcookie": 18, "vhangup": 58, "fanotify_init": 262, "fanotify_mark": 263,
         "inotify_init1": 26, "inotify_add_watch": 27, "move_pages": 239, "migrate_pages": 238,
+        "io_setup": 0, "sync": 81, "syncfs": 267,
     },
 }
 _SAME_EVERYWHERE = {

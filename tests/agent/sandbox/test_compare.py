@@ -55,7 +55,7 @@ def test_same_text(actual: str, expected: str) -> None:
     ("actual", "expected"),
     [
         ("a", "b"), ("a\n\nb", "a\nb"), ("1.0", "1"), ("0.334", "0.333"), ("a b", "b a"), ("1 2", "1 2 3"), ("A", "a"), ("", "a"),
-        ("nan", "0.5"), ("1000001", "1000000"), ("inf", "1e5"),
+        ("nan", "0.5"), ("1_0.5", "10.5"), ("\u0661.5", "1.5"), ("1000001", "1000000"), ("inf", "1e5"),
     ],
 )  # fmt: skip
 def test_different_text(actual: str, expected: str) -> None:

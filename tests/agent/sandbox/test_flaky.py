@@ -37,7 +37,8 @@ async def test_steady_programs_are_not_flaky(pool: WorkerPool) -> None:
 
 
 async def test_random_numbers_of_the_test_differ_too(pool: WorkerPool) -> None:
-    check = CodeTest(source="import random\ndef check(c):\n    assert c(random.random()) is True\n", runner="check")
+    asserts = "    assert c(random.random()) is True\n" * 40
+    check = CodeTest(source=f"import random\ndef check(c):\n{asserts}", runner="check")
     code = "def f(x):\n    return x > 0.5\n"
     assert (await pool.run(code, [check], entry_point="f", flaky_check=True)).flaky
 

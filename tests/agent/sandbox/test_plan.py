@@ -64,6 +64,16 @@ def test_one_object_for_all_cases_is_for_the_judge(entry_point: str | None) -> N
     assert made(CHECK, entry_point=entry_point).units
 
 
+@pytest.mark.parametrize("call", ["f(1)", "Solution().solve(1)", "Point(1)", "module.f(1)"])
+def test_calls_that_the_program_answers(call: str) -> None:
+    assert made(f"assert {call} == 2", runner="script").literals
+
+
+@pytest.mark.parametrize("call", ["f('ab').startswith('AB')", "f(1).__eq__(2)", "Solution().solve(1).count(2)"])
+def test_what_an_answer_says_is_for_the_judge(call: str) -> None:
+    assert made(f"assert {call}", runner="script").units
+
+
 def test_names_of_the_prelude_are_not_the_programs() -> None:
     source = "assert helper(1) == 2"
     assert made(source, runner="script", prelude="def helper(x): return x + 1").units
