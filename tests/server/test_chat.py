@@ -112,7 +112,7 @@ async def test_tests_of_the_request_decide(server: Running) -> None:
 
 async def test_an_answer_that_fails_says_so(server: Running) -> None:
     server.engine.reply = lambda body, index: WRONG
-    body = (await server.chat(burnish={"max_candidates": 4, "max_rounds": 1, "trace": True})).json()
+    body = (await server.chat(burnish={"max_candidates": 4, "max_rounds": 1, "repair": True, "trace": True})).json()
     assert body["burnish"]["verdict"] == "failed"
     assert body["burnish"]["candidates"] == 4 and body["burnish"]["rounds"] == 1
     attempts = body["burnish"]["attempts"]
@@ -126,6 +126,28 @@ async def test_without_tests_nothing_is_claimed(server: Running) -> None:
     messages = [{"role": "user", "content": "Write a Python function add(a, b)."}]
     refined = (await server.chat(messages=messages)).json()["burnish"]
     assert refined["verdict"] == "unverified" and refined["tests"]["source"] == "none"
+
+
+async def test_tests_that_the_model_writes_choose_and_prove_nothing(server: Running) -> None:
+    """The first answer and a third of the samples subtract; answers to the inputs of the model's own tests decide."""
+    asserts = "```python\nassert add(1, 1) == 2\nassert add(2, 5) == 7\nassert add(3, 1) == 5\n```"
+
+    def reply(body: dict[str, Any], index: int) -> str:
+        if "Do not write the program" in body["messages"][-1]["content"]:
+            return asserts
+        return WRONG if body.get("n") is None or index % 3 == 0 else RIGHT
+
+    server.engine.reply = reply
+    messages = [{"role": "user", "content": "Write a Python function add(a, b)."}]
+    body = (await server.chat(messages=messages, burnish={"generated_tests": True, "trace": True})).json()
+    refined = body["burnish"]
+    assert refined["verdict"] == "unverified", "what the model wrote is no verdict"
+    assert refined["tests"] == {"source": "generated", "passed": 2, "total": 3}
+    assert "a + b" in body["choices"][0]["message"]["content"]
+    agreement = {"+" in one["candidate"]["code"]: one["score"]["agreement"] for one in refined["attempts"]}
+    assert agreement[True] > agreement[False]
+    body = (await server.chat(messages=messages, burnish={"generated_tests": False})).json()
+    assert body["burnish"]["candidates"] == 1 and body["burnish"]["tests"]["source"] == "none"
 
 
 async def test_several_choices_are_distinct(server: Running) -> None:
