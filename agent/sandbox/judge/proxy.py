@@ -37,7 +37,7 @@ class Home(Protocol):
         """Leave the context of an object by the operation `name`; whether it keeps `error` to itself."""
 
     def decode(self, wire: Any) -> object:
-        """A value from the program. Raises Malformed."""
+        """A value from the program that is a copy. Raises Malformed."""
 
     def raised(self, number: Any) -> Exception:
         """An exception that test code raised in a call of the program."""

@@ -10,8 +10,9 @@ import types
 from collections.abc import Callable
 
 from agent.sandbox.program.told import Told
-from agent.sandbox.wire import codec, decoding
+from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import Json
+from agent.sandbox.wire.containers import PROGRAM, Containers
 
 _FUNCTIONS = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,
@@ -19,8 +20,8 @@ _FUNCTIONS = (
 OFFERED = ("__iter__", "__next__", "__len__", "__getitem__", "__contains__")
 """What the program may do to an object of the tests whose class can do it, beside calling it and its methods."""
 
-CallBack = Callable[[int, str, Json], object]
-"""Calls an object of the judge: its number, the name of a method or "", positional and named arguments."""
+CallBack = Callable[..., object]
+"""Calls an object of the judge: its number, the name of a method or "", then as `operations.call`."""
 
 
 class Exports:
@@ -29,33 +30,26 @@ class Exports:
     def __init__(self, module: types.ModuleType, call_back: CallBack) -> None:
         self._module = module
         self._call_back = call_back
-        self._shared: frozenset[str] = frozenset()
+        self._given: frozenset[str] = frozenset()
         self._objects: list[object] = []
         self._indices: dict[int, int] = {}
         self._foreign: dict[int, object] = {}
-        self.told = Told(self.encode, self._index)
+        self.containers = Containers(PROGRAM, self._reference, self._resolve, self._given_name, self._given_class)
+        self.told = Told(lambda value: codec.encode(value, self._reference), self._index)
 
-    def share(self, names: frozenset[str]) -> None:
-        """Let instances of these classes of the module travel by structure."""
-        self._shared = names
+    def give(self, names: frozenset[str]) -> None:
+        """Let instances of these classes of the module travel by structure: the problem statement gives them."""
+        self._given = names
 
-    def encode(self, value: object) -> Json:
-        """`value` with references where it is not plain. Raises Unserialisable."""
-        return codec.encode(value, self._reference, self.shared_name)
-
-    def decode(self, wire: Json) -> object:
-        """What `wire` stands for here. Raises Malformed."""
-        classes: dict[str, type] = {}
-        if wire.get("o"):
-            classes = {name: value for name, value in self._module.__dict__.items() if isinstance(value, type)}
-        return decoding.decode(wire, self._resolve, classes)
-
-    def shared_name(self, value: object) -> str | None:
-        """Name of the shared class of which `value` is an instance."""
+    def _given_name(self, value: object) -> str | None:
         kind = type(value)
-        if self._shared and kind.__name__ in self._shared and kind.__module__ == self._module.__name__:
+        if self._given and kind.__name__ in self._given and kind.__module__ == self._module.__name__:
             return kind.__name__
         return None
+
+    def _given_class(self, name: str) -> type:
+        kind: type = self._module.__dict__[name]
+        return kind
 
     def _reference(self, value: object) -> list[Json]:
         if isinstance(value, _Foreign) and not value._name:
@@ -101,7 +95,7 @@ class _Foreign:
         self._name = name
 
     def __call__(self, *positional: object, **named: object) -> object:
-        return self._call_back(self._number, self._name, [list(positional), named])
+        return self._call_back(self._number, self._name, positional, tuple(named), tuple(named.values()))
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("_") or self._name:
@@ -121,7 +115,7 @@ def _kind_of_foreign(offered: tuple[str, ...]) -> type[_Foreign]:
 
 def _operation(name: str) -> Callable[..., object]:
     def apply(self: _Foreign, *arguments: object) -> object:
-        return self._call_back(self._number, name, [list(arguments), {}])
+        return self._call_back(self._number, name, arguments, (), ())
 
     return apply
 

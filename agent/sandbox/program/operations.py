@@ -15,6 +15,11 @@ _runners: list[Any] = []
 """The event loop of everything that tests await, once they do."""
 
 
+def call(target: Any, positional: tuple[Any, ...], names: tuple[str, ...], named: tuple[Any, ...]) -> object:
+    """Call with positional and named arguments. All in tuples: these have no identity that both sides must know."""
+    return target(*positional, **dict(zip(names, named, strict=True)))
+
+
 def _setattr(target: object, name: str, value: object) -> None:
     setattr(target, name, value)
 
@@ -55,7 +60,7 @@ OPERATIONS: dict[str, Callable[..., object]] = {
     "and": operator.and_, "or": operator.or_, "xor": operator.xor, "neg": operator.neg, "pos": operator.pos,
     "lshift": operator.lshift, "rshift": operator.rshift, "divmod": divmod, "bytes": bytes, "complex": complex,
     "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "invert": operator.invert,
-    "eq": lambda left, right: bool(left == right), "dir": dir,
+    "eq": lambda left, right: bool(left == right), "dir": dir, "call": call,
     "enter": lambda target: type(target).__enter__(target),
     "exit": lambda target, *error: type(target).__exit__(target, *_details(*error)), "copy": copy.copy,
     "deepcopy": copy.deepcopy, "send": lambda target, value: target.send(value), "throw": _throw,
