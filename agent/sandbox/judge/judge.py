@@ -104,10 +104,10 @@ def _bounded(described: dict[str, Json]) -> dict[str, Json]:
 
 
 class _Rehearsed:
-    """Answers as a program would whose `f` always returns 1."""
+    """Answers as a program would whose `f` always returns `[1]`."""
 
     def request(self, op: str, arguments: Json) -> dict[str, Json]:
-        told = codec.encode(_Rehearsed.request, _handle) if op == "name" else codec.encode(1)
+        told = codec.encode(_Rehearsed.request, _handle) if op == "name" else {"v": ["l", 1], "n": 1, "d": [1, 1]}
         return frames.unpack(frames.pack({"id": 1, "ok": told})[frames.HEADER.size :])
 
 
@@ -127,7 +127,7 @@ def _rehearse() -> None:
         "index": 0,
         "name": "check",
         "runner": "check",
-        "source": "def check(candidate):\n    assert candidate(1) == 1\n",
+        "source": "def check(candidate):\n    assert candidate([1]) == [1]\n",
     }
     order = {
         "seed": 0,

@@ -84,6 +84,7 @@ class _Program:
         told = frames.pack({"id": 1, "statements": self._statements.spans() if self._statements else [], "code": ""})
         frames.unpack(told[frames.HEADER.size :])
         self._reply("eval", "int(1)")
+        self._reply("call", {"v": ["t", ["g", "sorted"], ["t", ["l", 1]], ["t"], ["t"]], "n": 0})
 
     def load(self, order: dict[str, Json]) -> None:
         """Execute prelude and program as a module and send `{"names": ...}` or `{"fault": ...}`."""
