@@ -15,8 +15,9 @@ from typing import Any
 
 from agent.sandbox.judge.errors import FAULT, HANDLE, Errors, travelling
 from agent.sandbox.judge.limits import Beyond
-from agent.sandbox.judge.proxy import KindOfProxy, Proxy, kind_of_proxy
+from agent.sandbox.judge.proxy import KindOfProxy, Proxy
 from agent.sandbox.judge.running import Running, coroutine, generator
+from agent.sandbox.judge.special import CLASS, FUNCTION, kind_of_proxy
 from agent.sandbox.program import fault
 from agent.sandbox.program.exports import OFFERED
 from agent.sandbox.program.operations import call
@@ -209,13 +210,14 @@ class Program:
     def _proxy(self, index: int, kind: str, name: str, extra: Json) -> object:
         """The one stand-in for the object of this number."""
         if index not in self._proxies:
-            owner, base = extra if kind == "object" else (None, None)
+            owner, base, told = extra if kind == "object" else (None, None, 0)
             if owner is None:
-                made = Proxy.__new__(Proxy)
+                made_of = CLASS if kind == "class" else FUNCTION
             else:
                 if owner not in self._kinds:
-                    self._kinds[owner] = kind_of_proxy(self, owner, name)
-                made = self._kinds[owner].__new__(self._kinds[owner])
+                    self._kinds[owner] = kind_of_proxy(self, owner, name, told)
+                made_of = self._kinds[owner]
+            made = made_of.__new__(made_of)
             made.burnish_init(self, index, kind, name, owner, None if base is None else decoding.decode_scalar(base))
             self._proxies[index] = made
         return self._proxies[index]

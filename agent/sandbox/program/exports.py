@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 
+from agent.sandbox.program import abilities
 from agent.sandbox.program.told import Told
 from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import Json
@@ -34,6 +35,7 @@ class Exports:
         self._objects: list[object] = []
         self._indices: dict[int, int] = {}
         self._foreign: dict[int, object] = {}
+        self._abilities: dict[int, int] = {}
         self.containers = Containers(PROGRAM, self._reference, self._resolve, self._given_name, self._given_class)
         self.told = Told(lambda value: codec.encode(value, self._reference), self._index)
 
@@ -67,7 +69,10 @@ class Exports:
             kind, extra = "error", self.told.of(value)
         else:
             kind, name = "object", type(value).__name__
-            extra = [self._index(type(value)), base_value(value)]
+            owner = self._index(type(value))
+            if owner not in self._abilities:
+                self._abilities[owner] = abilities.of(type(value))
+            extra = [owner, base_value(value), self._abilities[owner]]
         return ["h", "c", self._index(value), kind, name[:200], extra]
 
     def _index(self, value: object) -> int:

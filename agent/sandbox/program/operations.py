@@ -11,6 +11,8 @@ import operator
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from agent.sandbox.program.abilities import IN_PLACE
+
 _runners: list[Any] = []
 """The event loop of everything that tests await, once they do."""
 
@@ -43,11 +45,6 @@ def _await(target: Awaitable[object]) -> object:
         _runners.append(asyncio.Runner())
     return _runners[0].run(awaited())
 
-
-IN_PLACE = (
-    "iadd", "isub", "imul", "imatmul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift",
-    "irshift",
-)  # fmt: skip
 
 OPERATIONS: dict[str, Callable[..., object]] = {
     "getattr": getattr, "setattr": _setattr, "delattr": delattr, "hasattr": hasattr, "isinstance": isinstance,
