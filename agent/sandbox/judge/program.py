@@ -13,14 +13,14 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
+from agent.sandbox.judge import offered
 from agent.sandbox.judge.errors import FAULT, HANDLE, Errors, travelling
 from agent.sandbox.judge.limits import Beyond
 from agent.sandbox.judge.proxy import KindOfProxy, Proxy
 from agent.sandbox.judge.running import Running, coroutine, generator
 from agent.sandbox.judge.special import CLASS, FUNCTION, kind_of_proxy
 from agent.sandbox.program import fault
-from agent.sandbox.program.exports import OFFERED
-from agent.sandbox.program.operations import call
+from agent.sandbox.suite.awaiting import Nested
 from agent.sandbox.suite.minipytest import Skipped
 from agent.sandbox.wire import codec, decoding
 from agent.sandbox.wire.codec import Json
@@ -53,6 +53,7 @@ class Program:
         self._kinds: dict[int, type[Proxy]] = {}
         self._running: dict[int, int] = {}
         self._errors = Errors(self)
+        self._nested = Nested()
         self.tests = ""
         """Source of the test code that runs."""
         self._refuted: BaseException | None = None
@@ -114,25 +115,28 @@ class Program:
     def answer(self, op: str, wire: Json) -> dict[str, Json]:
         """Serve a call from the program to a function or object of the test code."""
         try:
-            if op != "callback":
-                raise TypeError(f"unknown operation {op}")
-            return {"ok": self._containers.encode(self._called(wire))}
+            return {"ok": self._containers.encode(self._used(op, wire))}
         except Exception as error:
             if isinstance(error, _VERDICTS):
                 self._refuted = self._refuted or error
                 error = AssertionError(fault.message_of(error))
             return {"err": self._told(error)}
 
-    def _called(self, wire: Json) -> object:
-        """What a function or method of the test code returns; no argument is held here after it."""
+    def _used(self, op: str, wire: Json) -> object:
+        """What comes of a use of an object of the test code; no argument is held here after it."""
         decoded: Any = self._containers.decode(wire)
         name, *arguments = decoded
         target: Any = self._exported[wire["h"]]
-        if name:
-            if str(name).startswith("_") and name not in OFFERED:
-                raise AttributeError(name)
-            target = getattr(target, name)
-        return call(target, *arguments)
+        if op == "read":
+            return offered.read(target, name)
+        if op == "write":
+            offered.write(target, name, *arguments)
+            return None
+        if op == "await":
+            return self._nested.run(target)
+        if op != "callback":
+            raise TypeError(f"unknown operation {op}")
+        return offered.use(target, name, *arguments)
 
     def exception(self, described: dict[str, Json]) -> BaseException:
         """The exception that the program raised, as its class is known here. Raises Gone if there can be none such:
@@ -242,8 +246,7 @@ class Program:
         if id(value) not in self._numbers:
             self._numbers[id(value)] = len(self._exported)
             self._exported.append(value)
-        offered = [name for name in OFFERED if hasattr(type(value), name)]
-        return ["h", "j", self._numbers[id(value)], offered]
+        return ["h", "j", self._numbers[id(value)], *offered.told(value)]
 
     def _given_name(self, value: object) -> str | None:
         name = type(value).__name__

@@ -19,7 +19,7 @@ _COMMON: dict[str, Any] = {"__slots__": (), "__doc__": vars(Proxy)["__doc__"]}
 def kind_of_proxy(home: Home, owner: int, name: str, told: int) -> type[Proxy]:
     """The kind for the class of this number and name, with what `abilities.of` told."""
     can = abilities.names(told)
-    methods: dict[str, Any] = {f"__{each}__": _METHODS[each] for each in can if each != "hash"}
+    methods: dict[str, Any] = {f"__{each}__": _METHODS[each] for each in can if each in _METHODS}
     if "hash" not in can:
         methods["__hash__"] = None
     made: Any = KindOfProxy(name, (Proxy,), {**_COMMON, **methods, "burnish_home": home, "burnish_of": owner})

@@ -72,7 +72,7 @@ class _Program:
         self._hits = trace.Hits(trace_fd, 0)
         self._module = types.ModuleType(MODULE)
         self._given: dict[str, object] = {}
-        self._exports = Exports(self._module, self._call_back)
+        self._exports = Exports(self._module, self._ask)
         self._containers = self._exports.containers
         self.peer = Peer(rpc_fd, self._answer, self._containers.unsent)
         self._stdout = sys.stdout
@@ -234,11 +234,12 @@ class _Program:
         except (codec.Unserialisable, MemoryError, RecursionError):
             return None
 
-    def _call_back(self, number: int, name: str, *arguments: object) -> object:
-        encoded = self._containers.encode((name, *arguments))
+    def _ask(self, op: str, number: int, *arguments: object) -> object:
+        """Use an object of the tests."""
+        encoded = self._containers.encode(arguments)
         encoded["h"] = number
         try:
-            reply = self.peer.request("callback", encoded)
+            reply = self.peer.request(op, encoded)
         except Remote as remote:
             raise self._raised(remote.fault) from None
         return self._containers.decode(reply["ok"])

@@ -7,9 +7,8 @@ jail.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
 
-from agent.sandbox.program import abilities
+from agent.sandbox.program import abilities, foreign
 from agent.sandbox.program.told import Told
 from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import Json
@@ -18,23 +17,19 @@ from agent.sandbox.wire.containers import PROGRAM, Containers
 _FUNCTIONS = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,
 )  # fmt: skip
-OFFERED = ("__iter__", "__next__", "__len__", "__getitem__", "__contains__")
-"""What the program may do to an object of the tests whose class can do it, beside calling it and its methods."""
-
-CallBack = Callable[..., object]
-"""Calls an object of the judge: its number, the name of a method or "", then as `operations.call`."""
 
 
 class Exports:
     """The objects of one program."""
 
-    def __init__(self, module: types.ModuleType, call_back: CallBack) -> None:
+    def __init__(self, module: types.ModuleType, ask: foreign.Ask) -> None:
         self._module = module
-        self._call_back = call_back
+        self._ask = ask
         self._given: frozenset[str] = frozenset()
         self._objects: list[object] = []
         self._indices: dict[int, int] = {}
         self._foreign: dict[int, object] = {}
+        self._numbers: dict[int, int] = {}
         self._abilities: dict[int, int] = {}
         self.containers = Containers(PROGRAM, self._reference, self._resolve, self._given_name, self._given_class)
         self.told = Told(lambda value: codec.encode(value, self._reference), self._index)
@@ -54,8 +49,8 @@ class Exports:
         return kind
 
     def _reference(self, value: object) -> list[Json]:
-        if isinstance(value, _Foreign) and not value._name:
-            return ["h", "j", value._number]
+        if id(value) in self._numbers:
+            return ["h", "j", self._numbers[id(value)]]
         extra: Json = None
         name = str(getattr(value, "__name__", "?"))
         if isinstance(value, type):
@@ -87,42 +82,9 @@ class Exports:
             return self._objects[wire[2]]
         number = wire[2]
         if number not in self._foreign:
-            self._foreign[number] = _kind_of_foreign(tuple(wire[3]))(self._call_back, number)
+            made = foreign.make(self._ask, number, *wire[3:])
+            self._foreign[number], self._numbers[id(made)] = made, number
         return self._foreign[number]
-
-
-class _Foreign:
-    """An object of the test code: callable, its public methods too."""
-
-    def __init__(self, call_back: CallBack, number: int, name: str = "") -> None:
-        self._call_back = call_back
-        self._number = number
-        self._name = name
-
-    def __call__(self, *positional: object, **named: object) -> object:
-        return self._call_back(self._number, self._name, positional, tuple(named), tuple(named.values()))
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("_") or self._name:
-            raise AttributeError(name)
-        return _Foreign(self._call_back, self._number, name)
-
-
-_KINDS: dict[tuple[str, ...], type[_Foreign]] = {(): _Foreign}
-
-
-def _kind_of_foreign(offered: tuple[str, ...]) -> type[_Foreign]:
-    """The class of objects of the tests that offer these operations."""
-    if offered not in _KINDS:
-        _KINDS[offered] = type("_Foreign", (_Foreign,), {name: _operation(name) for name in offered if name in OFFERED})
-    return _KINDS[offered]
-
-
-def _operation(name: str) -> Callable[..., object]:
-    def apply(self: _Foreign, *arguments: object) -> object:
-        return self._call_back(self._number, name, arguments, (), ())
-
-    return apply
 
 
 def _is_function(value: object) -> bool:

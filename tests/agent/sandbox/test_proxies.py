@@ -218,6 +218,60 @@ assert xs == [1, 2] and seen == {"sort"}
     await passes(pool, code, source)
 
 
+async def test_what_the_program_does_to_objects_of_the_tests(pool: WorkerPool) -> None:
+    code = """
+import asyncio, copy, inspect
+def add(a, b): return a + b, b - a
+def of(item): return item.left, str(item), hasattr(item, "nothing")
+def bend(item):
+    twin = copy.deepcopy(item)
+    twin.left.append(1)
+    item.right = twin
+def places(items, item): return items.index(item), item in items, item in set(items)
+def refused(item, name):
+    try: return getattr(item, name)
+    except AttributeError: return "refused"
+async def gather(f, xs): return await asyncio.gather(*map(f, xs))
+def is_async(f): return inspect.iscoroutinefunction(f), callable(f)
+def same(f): return f
+"""
+    source = """
+import asyncio, dataclasses
+class Vector:
+    def __init__(self, x): self.x = x
+    def __add__(self, other): return Vector(self.x + other.x)
+    def __sub__(self, other): return self.x - other.x
+    def __repr__(self): return f"<{self.x}>"
+    def __eq__(self, other): return self.x == other.x
+    def __hash__(self): return hash(self.x)
+class Pair:
+    def __init__(self, left, right=None): self.left, self.right, self._own = left, right, 1
+@dataclasses.dataclass
+class Point:
+    left: int
+class Acting(Pair):
+    def act(self): return self.left
+made, less = add(Vector(1), Vector(2))
+assert type(made) is Vector and made.x == 3 and less == 1
+pair = Pair([])
+assert of(pair)[0] is pair.left and of(pair)[2] is False
+assert of(Point(5)) == (5, "Point(left=5)", False)
+bend(pair)
+assert pair.left == [] and pair.right.left == [1] and type(pair.right) is Pair
+assert places([Vector(1), Vector(2)], Vector(2)) == (1, True, True)
+assert refused(pair, "_own") == refused(pair, "nothing") == "refused"
+acting = Acting(1)
+assert refused(acting, "left") != 1 and refused(acting, "act")() == 1
+async def double(x):
+    await asyncio.sleep(0)
+    return 2 * x
+assert asyncio.run(gather(double, [1, 2])) == [2, 4] and is_async(double) == (True, True) and is_async(add) == (False, True)
+assert same(double) is double and asyncio.run(same(double(4))) == 8
+assert is_async(pair) == (False, False)
+"""
+    await passes(pool, code, source)
+
+
 async def test_names_made_by_helpers_are_the_programs(pool: WorkerPool) -> None:
     code = "import functools, operator\nadd = functools.partial(operator.add, 1)\nsecond = operator.itemgetter(1)\n"
     await passes(pool, code, "assert add(1) == 2 and second([1, 2]) == 2\n")
