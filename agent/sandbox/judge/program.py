@@ -16,7 +16,8 @@ from typing import Any
 from agent.sandbox.judge import offered
 from agent.sandbox.judge.errors import FAULT, HANDLE, Errors, travelling
 from agent.sandbox.judge.limits import Beyond
-from agent.sandbox.judge.proxy import KindOfProxy, Proxy
+from agent.sandbox.judge.mirror import kind_of_mirror
+from agent.sandbox.judge.proxy import KindOfProxy, Proxy, become_own
 from agent.sandbox.judge.running import Running, coroutine, generator
 from agent.sandbox.judge.special import CLASS, FUNCTION, kind_of_proxy
 from agent.sandbox.program import fault
@@ -24,7 +25,7 @@ from agent.sandbox.suite.awaiting import Nested
 from agent.sandbox.suite.minipytest import Skipped
 from agent.sandbox.wire import codec, decoding
 from agent.sandbox.wire.codec import Json
-from agent.sandbox.wire.containers import JUDGE, Containers
+from agent.sandbox.wire.containers import JUDGE, MIRRORED, Containers
 from agent.sandbox.wire.rpc import Answer, Connection, Gone, Remote
 
 _NOTHING: Json = {"v": None}
@@ -45,12 +46,13 @@ class Program:
     def __init__(self, connect: Connect, given: dict[str, type]) -> None:
         """`given` are the classes that the problem statement gives."""
         self._given = given
-        self._containers = Containers(JUDGE, self._export, self._resolve, self._given_name, given.__getitem__)
+        self._containers = Containers(JUDGE, self._export, self._resolve, self._given_name, given.__getitem__, self)
         self.peer = connect(self.answer, self._containers.unsent)
         self._exported: list[object] = []
         self._numbers: dict[int, int] = {}
         self._proxies: dict[int, object] = {}
         self._kinds: dict[int, type[Proxy]] = {}
+        self._mirrors: dict[tuple[int, type], Any] = {}
         self._running: dict[int, int] = {}
         self._errors = Errors(self)
         self._nested = Nested()
@@ -64,8 +66,8 @@ class Program:
     def call(self, target: object, positional: tuple[object, ...], named: dict[str, object]) -> object:
         """Call an object of the program."""
         value = self._request("call", (target, positional, tuple(named), tuple(named.values())))
-        if isinstance(value, Proxy) and isinstance(target, Proxy) and target.burnish_builds:
-            value.burnish_become_own()
+        if isinstance(target, Proxy) and target.burnish_builds:
+            become_own(value)
         return value
 
     def operate(self, name: str, *arguments: object) -> Any:
@@ -225,6 +227,25 @@ class Program:
             made.burnish_init(self, index, kind, name, owner, None if base is None else decoding.decode_scalar(base))
             self._proxies[index] = made
         return self._proxies[index]
+
+    def tell(self, value: object) -> list[Json] | None:
+        """See `containers.Mirrors`: the classes of the tests are theirs."""
+        if isinstance(type(value), KindOfProxy) and not isinstance(value, list | dict | set):
+            return ["h", "c", value.burnish_index]  # type: ignore[attr-defined]
+        return None
+
+    def make(self, told: list[Json], plain: object) -> object:
+        """See `containers.Mirrors`."""
+        index, owner, name, can, names = told
+        key = int(owner), type(plain)
+        if type(plain) not in MIRRORED:
+            raise codec.Malformed("a class below no such")
+        if key not in self._mirrors:
+            self._mirrors[key] = kind_of_mirror(self, type(plain), key[0], str(name), can, names)
+        kind = self._mirrors[key]
+        made = kind.__new__(kind) if isinstance(plain, list | dict | set) else kind.__new__(kind, plain)
+        made.__dict__["burnish_index"] = index
+        return made
 
     def _run(self, index: int, kind: str, name: str) -> object:
         """The generator or coroutine of this number."""

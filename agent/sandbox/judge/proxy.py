@@ -50,6 +50,17 @@ def refuse_claim(name: str) -> None:
         raise AttributeError(f"{name}: an object that stands for plain data must be plain data")
 
 
+def is_programs(value: object) -> bool:
+    """Whether `value` stands for an object of the program."""
+    return isinstance(value, Proxy) or isinstance(type(value), KindOfProxy)
+
+
+def become_own(value: Any) -> None:
+    """The test made `value` itself, if it is an object of the program."""
+    if is_programs(value):
+        value.burnish_become_own()
+
+
 class Proxy:
     """One object of the program: a function, a class or an instance."""
 
@@ -127,7 +138,7 @@ class Proxy:
         return int(self.burnish_program.operate("hash", self))
 
     def __instancecheck__(self, value: object) -> bool:
-        return isinstance(value, Proxy) and bool(self.burnish_program.operate("isinstance", value, self))
+        return is_programs(value) and bool(self.burnish_program.operate("isinstance", value, self))
 
     def __subclasscheck__(self, kind: object) -> bool:
         return isinstance(kind, Proxy) and bool(self.burnish_program.operate("issubclass", kind, self))

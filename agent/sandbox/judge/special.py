@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agent.sandbox.judge.proxy import Home, KindOfProxy, Proxy
+from agent.sandbox.judge.proxy import Home, KindOfProxy, Proxy, become_own
 from agent.sandbox.program import abilities
 from agent.sandbox.program.operations import OPERATIONS
 
@@ -19,7 +19,7 @@ _COMMON: dict[str, Any] = {"__slots__": (), "__doc__": vars(Proxy)["__doc__"]}
 def kind_of_proxy(home: Home, owner: int, name: str, told: int) -> type[Proxy]:
     """The kind for the class of this number and name, with what `abilities.of` told."""
     can = abilities.names(told)
-    methods: dict[str, Any] = {f"__{each}__": _METHODS[each] for each in can if each in _METHODS}
+    methods: dict[str, Any] = {f"__{each}__": METHODS[each] for each in can if each in METHODS}
     if "hash" not in can:
         methods["__hash__"] = None
     made: Any = KindOfProxy(name, (Proxy,), {**_COMMON, **methods, "burnish_home": home, "burnish_of": owner})
@@ -75,7 +75,7 @@ def _plain(name: str) -> _Method:
 
 def _unary(name: str) -> _Method:
     def apply(self: Proxy) -> Any:
-        return _owned(self, self.burnish_program.operate(name, self))
+        return owned(self, self.burnish_program.operate(name, self))
 
     return apply
 
@@ -88,7 +88,7 @@ def binary(name: str) -> _Method:
             return OPERATIONS[name](self.burnish_base, other)
         if not isinstance(other, Proxy) and not self.burnish_own:
             return NotImplemented
-        return _owned(self, self.burnish_program.operate(name, self, other))
+        return owned(self, self.burnish_program.operate(name, self, other))
 
     return apply
 
@@ -99,25 +99,28 @@ def _reflected(name: str) -> _Method:
             return OPERATIONS[name](other, self.burnish_base)
         if not self.burnish_own:
             return NotImplemented
-        return _owned(self, self.burnish_program.operate(name, other, self))
+        return owned(self, self.burnish_program.operate(name, other, self))
 
     return apply
 
 
-def _owned(operand: Proxy, value: object) -> object:
-    if isinstance(value, Proxy) and operand.burnish_own:
-        value.burnish_become_own()
+def owned(operand: Any, value: object) -> object:
+    """`value`, which was made of `operand`: as much the test's own."""
+    if operand.burnish_own:
+        become_own(value)
     return value
 
 
-_METHODS: dict[str, _Method] = {
+METHODS: dict[str, _Method] = {
     **{name: _plain(name) for name in ("iter", "next", "aiter", "enter", "getitem", "setitem", "delitem")},
     **{name: _unary(name) for name in abilities.UNARY if name not in ("iter", "next", "aiter", "bool")},
     **{name: binary(name) for name in (*abilities.BINARY, *abilities.IN_PLACE)},
     **{name: _reflected(name[1:]) for name in abilities.REFLECTED},
     "call": _call, "contains": _contains, "bool": _bool, "round": _round, "exit": _exit, "anext": _anext,
-    "aenter": _aenter, "aexit": _aexit, "await": _await,
+    "aenter": _aenter, "aexit": _aexit, "await": _await, "missing": _plain("missing"), "str": _plain("str"),
+    "repr": _plain("repr"),
 }  # fmt: skip
+"""By name, without the underscores; each is a call into the program."""
 
 for _name in ("lt", "le", "gt", "ge"):
     setattr(Proxy, f"__{_name}__", binary(_name))
@@ -130,7 +133,7 @@ CLASS: Any = type(
     (Proxy,),
     {
         **_COMMON,
-        **{f"__{name}__": _METHODS[name] for name in ("call", "iter", "len", "contains", "getitem", "or")},
+        **{f"__{name}__": METHODS[name] for name in ("call", "iter", "len", "contains", "getitem", "or")},
         "__bool__": lambda self: True,
     },
 )

@@ -5,7 +5,11 @@ Standard library only: this module runs inside the jail.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
+
+_MOST = 500
+"""Names."""
 
 IN_PLACE = (
     "iadd", "isub", "imul", "imatmul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift",
@@ -22,7 +26,7 @@ UNARY = (
 )  # fmt: skip
 _OTHERS = (
     "call", "contains", "getitem", "setitem", "delitem", "round", "enter", "exit", "anext", "aenter", "aexit", "await",
-    "hash",
+    "hash", "missing",
 )  # fmt: skip
 EVERYBODYS = ("eq", "lt", "le", "gt", "ge", "str", "repr")
 """Told where a class has another one than all objects have."""
@@ -32,11 +36,21 @@ NAMES = (*UNARY, *_OTHERS, *BINARY, *REFLECTED, *IN_PLACE, *EVERYBODYS)
 
 def of(kind: type, among: Collection[str] = NAMES) -> int:
     """One bit for each of NAMES."""
+    return _of(kind.__mro__, among)
+
+
+def below(kind: type, plain: type) -> list[Any]:
+    """As `of`, of what classes below a plain one define; and the names of all that."""
+    kinds = [each for each in kind.__mro__ if each not in (plain, object)]
+    return [_of(kinds, NAMES), sorted({name for each in kinds for name in list(each.__dict__)})[:_MOST]]
+
+
+def _of(kinds: Sequence[type], among: Collection[str]) -> int:
     found: dict[str, object] = {}
-    for each in reversed(kind.__mro__):
+    for each in reversed(kinds):
         found.update(each.__dict__)
     for name in EVERYBODYS:
-        if found[f"__{name}__"] is object.__dict__[f"__{name}__"]:
+        if found.get(f"__{name}__") is object.__dict__[f"__{name}__"]:
             del found[f"__{name}__"]
     return sum(1 << place for place, name in enumerate(NAMES) if name in among and found.get(f"__{name}__") is not None)
 

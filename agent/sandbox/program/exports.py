@@ -12,7 +12,7 @@ from agent.sandbox.program import abilities, foreign
 from agent.sandbox.program.told import Told
 from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import Json
-from agent.sandbox.wire.containers import PROGRAM, Containers
+from agent.sandbox.wire.containers import MIRRORED, PROGRAM, Containers
 
 _FUNCTIONS = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,
@@ -31,7 +31,8 @@ class Exports:
         self._foreign: dict[int, object] = {}
         self._numbers: dict[int, int] = {}
         self._abilities: dict[int, int] = {}
-        self.containers = Containers(PROGRAM, self._reference, self._resolve, self._given_name, self._given_class)
+        self._overrides: dict[int, list[Json]] = {}
+        self.containers = Containers(PROGRAM, self._reference, self._resolve, self._given_name, self._given_class, self)
         self.told = Told(lambda value: codec.encode(value, self._reference), self._index)
 
     def give(self, names: frozenset[str]) -> None:
@@ -47,6 +48,21 @@ class Exports:
     def _given_class(self, name: str) -> type:
         kind: type = self._module.__dict__[name]
         return kind
+
+    def tell(self, value: object) -> list[Json] | None:
+        """See `containers.Mirrors`: number, number and name of the class, what it overrides."""
+        kind = type(value)
+        plain = next((plain for plain in MIRRORED if isinstance(value, plain)), None)
+        if plain is None or kind.__module__ != self._module.__name__:
+            return None
+        owner = self._index(kind)
+        if owner not in self._overrides:
+            self._overrides[owner] = abilities.below(kind, plain)
+        return ["M", self._index(value), owner, kind.__name__[:200], *self._overrides[owner]]
+
+    def make(self, told: list[Json], plain: object) -> object:
+        """See `containers.Mirrors`: the tests' classes are not known here."""
+        raise codec.Malformed("a value of a class of the tests")
 
     def _reference(self, value: object) -> list[Json]:
         if id(value) in self._numbers:

@@ -58,6 +58,7 @@ OPERATIONS: dict[str, Callable[..., object]] = {
     "lshift": operator.lshift, "rshift": operator.rshift, "divmod": divmod, "bytes": bytes, "complex": complex,
     "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "invert": operator.invert,
     "eq": lambda left, right: bool(left == right), "dir": dir, "call": call,
+    "missing": lambda target, key: type(target).__missing__(target, key),
     "enter": lambda target: type(target).__enter__(target),
     "exit": lambda target, *error: type(target).__exit__(target, *_details(*error)), "copy": copy.copy,
     "deepcopy": copy.deepcopy, "send": lambda target, value: target.send(value), "throw": _throw,

@@ -10,7 +10,7 @@ A value is a JSON scalar (None, bool, int, float, str) or a list whose first ite
     S         slice                                N      named tuple: class, fields, values
     g         a built-in type or pure function by name
     h         a reference made by `export`, read by `resolve`
-    @ o       see `containers`
+    @ o M     see `containers`
 
 A subclass of int, float, str, bytes, list, tuple, set or dict travels as its plain base value, read without running its
 code. Anything else is handed to `export`; without one it raises Unserialisable. Standard library only: this module runs
@@ -69,11 +69,18 @@ def encode(value: object, export: Export | None = None) -> Json:
 
 class Encoder:
     """Values of one message → tagged JSON. `share` is asked for what stands for a mutable container or an object that
-    travels by structure; None: it is told here."""
+    travels by structure; None: it is told here. `mirror` is asked for a reference to an instance of a class
+    below a built-in one, or what comes before its plain value."""
 
-    def __init__(self, export: Export | None, share: Callable[[object], Json] | None = None) -> None:
+    def __init__(
+        self,
+        export: Export | None,
+        share: Callable[[object], Json] | None = None,
+        mirror: Callable[[object], list[Json] | None] = lambda value: None,
+    ) -> None:
         self._export = export
         self.share = share
+        self._mirror = mirror
         self._left = MAX_NODES
 
     def spend(self, nodes: int) -> None:
@@ -132,7 +139,10 @@ class Encoder:
             return self._export(value)
         for base, handler in _SUBCLASSES:
             if isinstance(value, base):
-                return handler(self, value, depth)
+                told = self._mirror(value)
+                if told is None or told[0] == "h":
+                    return told or handler(self, value, depth)
+                return [*told, handler(self, value, depth)]
         if self._export is not None:
             return self._export(value)
         raise Unserialisable(f"a value of type {type(value).__name__} is not plain data")

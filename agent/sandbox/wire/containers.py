@@ -9,10 +9,10 @@ on both. An encoded value is
     c    [number, ["l", items]] of each that      o    what the instances in it hold, in order, as ["l", items]
          changed, read before `v`                 d    numbers that are forgotten: first, how many, first, how many ...
 
-or `v` alone. New containers are numbered as they come when `c`, `v` and `o` are read in this order. `["o", name]` is an
-instance of a class that the problem statement gives, such as the node of a list; it is a container like the others, and
-told apart from what refers to it, so that long chains need no depth. Standard library only: this module runs inside the
-jail.
+or `v` alone. `["M", ..., value]` is a value of a class below a built-in one. New containers are numbered as they come
+when `c`, `v` and `o` are read in this order. `["o", name]` is an instance of a class that the problem statement gives,
+such as the node of a list; it is a container like the others, and told apart from what refers to it, so that long
+chains need no depth. Standard library only: this module runs inside the jail.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import base64
 import collections
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import (
@@ -44,10 +44,22 @@ _STEP = 2
 _MOST = MAX_NODES // 2
 """Containers that both sides hold at one time."""
 
+MIRRORED = (list, dict, set, int, float, str)
+"""Classes whose instances, if of classes below, can have methods on the other side."""
 NameOf = Callable[[object], str | None]
 """Name of the class of an object if the problem statement gives it."""
 ClassOf = Callable[[str], type]
 """That class here. Raises KeyError."""
+
+
+class Mirrors(Protocol):
+    """Values of classes below built-in ones."""
+
+    def tell(self, value: object) -> list[Json] | None:
+        """`["M", ...]`, what the other side must know of the class; a reference; None if it travels as plain."""
+
+    def make(self, told: list[Json], plain: object) -> object:
+        """The value, from what followed the tag. Raises Malformed."""
 
 
 class _Entry:
@@ -75,8 +87,11 @@ _NOTHING: _Undo = (), (), ()
 class Containers:
     """The containers of one side."""
 
-    def __init__(self, first: int, export: Export, resolve: Resolve, name_of: NameOf, class_of: ClassOf) -> None:
+    def __init__(
+        self, first: int, export: Export, resolve: Resolve, name_of: NameOf, class_of: ClassOf, mirrors: Mirrors
+    ) -> None:
         self._export = export
+        self._mirrors = mirrors
         self._resolve = resolve
         self._name_of = name_of
         self._class_of = class_of
@@ -99,7 +114,7 @@ class Containers:
         self._undo = _NOTHING
         if type(value) in SCALARS and not self._numbered and not self._forgotten:
             return codec.encode(value)
-        encoder = Encoder(self._export, self._share)
+        encoder = Encoder(self._export, self._share, self._mirrors.tell)
         self._fresh, first = [], self._next
         try:
             changed = list(self._changed())
@@ -136,7 +151,7 @@ class Containers:
     def decode(self, wire: Json) -> object:
         """The value, after all that came with it. Raises Malformed."""
         try:
-            receiver = _Receiver(self._resolve, self._numbered, self._class_of, wire.get("n"))
+            receiver = _Receiver(self._resolve, self._numbered, self._class_of, self._mirrors.make, wire.get("n"))
             changed = [(self._numbered[number], receiver.items(flat, 0)) for number, flat in wire.get("c", ())]
             targets = [entry.object for entry, _ in changed]
             value = receiver.value(wire["v"], 0)
@@ -241,10 +256,18 @@ class Containers:
 class _Receiver(Decoder):
     """The containers of one message; those that hash what they hold are filled when all is there."""
 
-    def __init__(self, resolve: Resolve, numbered: dict[int, _Entry], class_of: ClassOf, first: Json) -> None:
+    def __init__(
+        self,
+        resolve: Resolve,
+        numbered: dict[int, _Entry],
+        class_of: ClassOf,
+        mirror: Callable[[list[Json], object], object],
+        first: Json,
+    ) -> None:
         super().__init__(resolve, arrays=True)
         self._numbered = numbered
         self._class_of = class_of
+        self._mirror = mirror
         self._first = first
         self.made: list[tuple[Any, Kind]] = []
         self.instances: list[object] = []
@@ -271,14 +294,27 @@ class _Receiver(Decoder):
             self.made.append((instance, INSTANCE))
             self.instances.append(instance)
             return instance
+        if tag == "M":
+            return self._mirrored(wire, depth)
         if tag == "n":
             return Decoder(self._resolve, arrays=True).value(wire, depth)
         return super().value(wire, depth)
 
+    def _mirrored(self, wire: list[Json], depth: int) -> object:
+        *told, plain = wire[1:]
+        if type(plain) is not list or plain[0] not in _MIRRORED:
+            return self._mirror(told, super().value(plain, depth))
+        made = self._mirror(told, _MIRRORED[plain[0]]())
+        kind = self._made(made, depth)
+        self.waiting.append((made, kind, self.items(plain, depth)))
+        return made
+
     def _made(self, made: object, depth: int) -> Kind:
         if depth > MAX_DEPTH:
             raise Malformed(f"nested deeper than {MAX_DEPTH}")
-        kind = KINDS[type(made)]
+        kind = kind_of(made)
+        if kind is None:
+            raise Malformed("a container that is none")
         self.made.append((made, kind))
         return kind
 
@@ -305,6 +341,7 @@ _EMPTY: dict[str, Callable[[list[Json]], object]] = {
     "q": lambda wire: collections.deque(maxlen=wire[1]), "k": lambda wire: collections.Counter(),
     "O": lambda wire: collections.OrderedDict(), "e": lambda wire: collections.defaultdict(),
 }  # fmt: skip
+_MIRRORED: dict[str, type] = {"l": list, "d": dict, "s": set}
 _SOME = _Entry([], KINDS[list], 0)
 _ALONE = sys.getrefcount(_SOME.object)
 """Count of what nothing but an entry holds."""

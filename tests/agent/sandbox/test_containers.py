@@ -25,6 +25,14 @@ class Node:
         return repr(vars(self))
 
 
+class NoMirrors:
+    def tell(self, value: object) -> list[Json] | None:
+        return None
+
+    def make(self, told: list[Json], plain: object) -> object:
+        raise codec.Malformed(str(told))
+
+
 @dataclass
 class Side:
     """One of two, and what it holds as its variables."""
@@ -47,7 +55,7 @@ def side(first: int) -> Side:
     def name_of(value: object) -> str | None:
         return "Node" if type(value) is Node else None
 
-    return Side(Containers(first, refuse, resolve, name_of, {"Node": Node}.__getitem__))
+    return Side(Containers(first, refuse, resolve, name_of, {"Node": Node}.__getitem__, NoMirrors()))
 
 
 @pytest.fixture

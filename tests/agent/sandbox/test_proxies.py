@@ -272,6 +272,95 @@ assert is_async(pair) == (False, False)
     await passes(pool, code, source)
 
 
+async def test_values_of_classes_below_built_in_ones(pool: WorkerPool) -> None:
+    code = """
+from collections import OrderedDict
+class Stack(list):
+    def peek(self): return self[-1]
+    def append(self, x): super().append(x * 2)
+    def __getitem__(self, i): return super().__getitem__(i % len(self))
+class Cache(OrderedDict):
+    limit = 2
+    def put(self, key, value):
+        self[key] = value
+        if len(self) > self.limit: self.popitem(last=False)
+class Metres(float):
+    def __add__(self, other): return Metres(float(self) + float(other))
+    def __str__(self): return f"{float(self)} m"
+    def feet(self): return self * 3.28
+class Name(str):
+    def shout(self): return self.upper() + "!"
+def stack(xs): return Stack(xs)
+def is_it(x): return type(x).__name__
+held = Stack([1])
+def one(): return held
+"""
+    source = """
+import copy
+made = Stack([1])
+made.append(2)
+assert made == [1, 4] and made.peek() == 4 and made[3] == 4 and len(made) == 2 and isinstance(made, list)
+made.extend([5])
+assert made.peek() == 5 and type(made).__name__ == "Stack" and isinstance(made, Stack) and is_it(made) == "Stack"
+twin = copy.copy(made)
+twin.append(1)
+assert twin == [1, 4, 5, 2] and made == [1, 4, 5] and twin.peek() == 2
+assert stack([1, 2])[1] == 2 and stack([3]).peek() == 3 and one() is one()
+cache = Cache()
+cache.put("a", 1), cache.put("b", 2), cache.put("c", 3)
+assert dict(cache) == {"b": 2, "c": 3} and cache.popitem(last=False) == ("b", 2) and cache == {"c": 3}
+cache.limit = 1
+cache.put("d", 4)
+assert list(cache) == ["d"]
+far = Metres(1.5)
+assert far + 1 == 2.5 and str(far + 1) == "2.5 m" and (far + 1).feet() == 8.2 and far * 2 == 3.0 and is_it(far) == "Metres"
+assert Name("ann").shout() == "ANN!" and Name("ann") == "ann" and {Name("ann"): 1} == {"ann": 1}
+"""
+    await passes(pool, code, source)
+
+
+LIES = """
+class Lies:
+    __eq__ = __contains__ = __lt__ = __gt__ = __le__ = __ge__ = __bool__ = lambda self, *other: True
+    __ne__ = lambda self, other: False
+    __hash__ = lambda self: hash(5)
+    __len__ = __int__ = __index__ = __float__ = __abs__ = __getitem__ = __sub__ = __rsub__ = lambda self, *other: 0
+    __iter__ = lambda self: iter(())
+    __round__ = index = count = find = startswith = issubset = __and__ = __rand__ = get = lambda self, *other: self
+class {name}(Lies, {plain}): pass
+def f(x):
+    return {name}({value})
+"""
+
+
+@pytest.mark.parametrize(
+    ("plain", "value", "right"),
+    [("list", "[x]", "[5]"), ("dict", "{x: x}", "{5: 5}"), ("set", "{x}", "{5}"), ("float", "x", "5.0"), ("int", "x", "5"),
+     ("str", "'a'", "'b'")],
+)  # fmt: skip
+async def test_values_of_such_classes_compare_as_plain_ones(
+    pool: WorkerPool, plain: str, value: str, right: str
+) -> None:
+    source = f"""
+import pytest
+from solution import f
+def test_equal(): assert f(1) == {right}
+def test_equal_reflected(): assert {right} == f(1)
+def test_unequal(): assert not f(1) != {right}
+def test_held(): assert [f(1)] == [{right}]
+def test_found(): assert f(1) in ({right},)
+def test_contains():
+    if {right} not in ("b", 5, 5.0): assert 5 in f(1)
+    else: assert not f(1) or {right} == f(1)
+def test_close(): assert f(1) == pytest.approx({right}) if {right} == 5.0 else f(1) == {right}
+def test_difference(): assert abs(f(1) - 5) < 1e-6 if {right} in (5, 5.0) else f(1) == {right}
+"""
+    code = LIES.format(name="Own", plain=plain, value=value)
+    verdict = await pool.run(code, [CodeTest(source=source, runner="pytest")], entry_point="f")
+    assert verdict.total == 8
+    assert {case.name for case in verdict.cases if case.outcome is Outcome.PASSED} == set()
+
+
 async def test_names_made_by_helpers_are_the_programs(pool: WorkerPool) -> None:
     code = "import functools, operator\nadd = functools.partial(operator.add, 1)\nsecond = operator.itemgetter(1)\n"
     await passes(pool, code, "assert add(1) == 2 and second([1, 2]) == 2\n")
