@@ -304,7 +304,7 @@ made.extend([5])
 assert made.peek() == 5 and type(made).__name__ == "Stack" and isinstance(made, Stack) and is_it(made) == "Stack"
 twin = copy.copy(made)
 twin.append(1)
-assert twin == [1, 4, 5, 2] and made == [1, 4, 5] and twin.peek() == 2
+assert twin == [2, 8, 10, 2] and made == [1, 4, 5] and twin.peek() == 2
 assert stack([1, 2])[1] == 2 and stack([3]).peek() == 3 and one() is one()
 cache = Cache()
 cache.put("a", 1), cache.put("b", 2), cache.put("c", 3)
