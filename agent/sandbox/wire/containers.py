@@ -35,7 +35,7 @@ from agent.sandbox.wire.codec import (
     TooMuch,
     Unserialisable,
 )
-from agent.sandbox.wire.contents import INSTANCE, KINDS, Kind, kind_of, same
+from agent.sandbox.wire.contents import INSTANCE, KINDS, Kind, kind_of, news
 from agent.sandbox.wire.decoding import NOT_TAGGED, Decoder, Resolve, not_tagged
 
 JUDGE, PROGRAM = 0, 1
@@ -65,11 +65,11 @@ class Mirrors(Protocol):
 class _Entry:
     """One container."""
 
-    __slots__ = ("before", "fill", "inner", "look", "number", "object", "references")
+    __slots__ = ("before", "inner", "kind", "number", "object", "references")
 
     def __init__(self, held: object, kind: Kind, number: int) -> None:
         self.object = held
-        self.look, self.fill = kind
+        self.kind = kind
         self.number = number
         self.before: Sequence[object] = ()
         """What it held when the other side was told last."""
@@ -163,15 +163,15 @@ class Containers:
             for made, (_, fill), flat in receiver.waiting:
                 fill(made, flat)
             for (entry, flat), target in zip(changed, targets, strict=True):
-                entry.fill(target, flat)
+                entry.kind[1](target, flat)
             forgotten = set(_each(wire.get("d", [])))
             fresh = self._received(receiver.made, wire.get("n"), forgotten)
         except NOT_TAGGED as error:
             raise not_tagged(error) from None
         for entry in fresh:
-            self._keep(entry, entry.look(entry.object))
+            self._keep(entry, entry.kind[0](entry.object))
         for entry, _ in changed:
-            self._keep(entry, entry.look(entry.object))
+            self._keep(entry, entry.kind[0](entry.object))
         for number in forgotten:
             if number in self._numbered:
                 self._forget(self._numbered[number])
@@ -199,8 +199,8 @@ class Containers:
         """Those that hold something else than before, and what. Those that only this side's own records hold are
         forgotten."""
         for entry in list(self._numbered.values()):
-            now = entry.look(entry.object)
-            if not same(entry.before, now):
+            now = news(entry.object, entry.kind, entry.before)
+            if now is not None:
                 yield entry, now
             elif sys.getrefcount(entry.object) == _ALONE + entry.references:
                 self._forgotten.append(entry.number)
@@ -219,7 +219,7 @@ class Containers:
             else:
                 kept.append(entry)
                 self._numbered[entry.number] = entry
-                self._keep(entry, entry.look(entry.object))
+                self._keep(entry, entry.kind[0](entry.object))
 
     def _received(self, made: list[tuple[object, Kind]], first: Json, forgotten: set[int]) -> list[_Entry]:
         """Those of the new containers that are kept."""

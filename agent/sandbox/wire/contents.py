@@ -25,13 +25,15 @@ def kind_of(held: object) -> Kind | None:
     return kind
 
 
-def same(before: Sequence[object], now: list[Any]) -> bool:
-    """Whether a container still holds the same objects."""
-    if len(before) != len(now):
-        return False
-    if all(map(is_, before, now)):
-        return True
-    return len(now) == 1 and type(now[0]) is bytes and type(before[0]) is bytes and now == before
+def news(held: object, kind: Kind, before: Sequence[object]) -> list[Any] | None:
+    """What a container holds, None if that is the same objects as before."""
+    now: list[Any] = held if type(held) is list else kind[0](held)
+    if len(before) == len(now):
+        if all(map(is_, before, now)):
+            return None
+        if type(held) is bytearray and before == now:
+            return None
+    return kind[0](held)
 
 
 def _put_list(held: list[Any], flat: list[Any]) -> None:
@@ -85,7 +87,7 @@ def _put_defaults(held: collections.defaultdict[Any, Any], flat: list[Any]) -> N
 
 
 KINDS: dict[type, Kind] = {
-    list: (lambda held: list(list.__iter__(held)), _put_list),
+    list: (list.copy, _put_list),
     set: (lambda held: list(set.__iter__(held)), _put_set),
     collections.OrderedDict: (_ordered, _put_ordered),
     collections.defaultdict: (_defaults, _put_defaults),

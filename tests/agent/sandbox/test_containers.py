@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +134,84 @@ def test_what_one_side_lets_go_is_forgotten(judge: Side, program: Side) -> None:
     judge.held = judge.containers.decode(program.containers.encode([[[]], {}]))
     assert judge.held == [[[]], {}]
     assert (len(judge.containers), len(program.containers)) == (0, 0)
+
+
+def alike(left: object, right: object) -> None:
+    """Both graphs have the same shape."""
+    places: dict[int, int] = {}
+    waiting = [(left, right)]
+    while waiting:
+        one, other = waiting.pop()
+        assert type(one) is type(other)
+        if isinstance(one, list | dict) and isinstance(other, list | dict):
+            if id(one) in places:
+                assert places[id(one)] == id(other)
+                continue
+            assert id(other) not in places.values()
+            places[id(one)] = id(other)
+            waiting += zip(flat(one), flat(other), strict=True)
+        elif isinstance(one, tuple) and isinstance(other, tuple):
+            waiting += zip(one, other, strict=True)
+        else:
+            assert repr(one) == repr(other)
+
+
+def flat(held: Any) -> list[Any]:
+    return held if isinstance(held, list) else [*held, *held.values()]
+
+
+def inside(roots: list[Any]) -> list[Any]:
+    """The containers that can be reached, each once."""
+    found: dict[int, Any] = {}
+    waiting = [root for root in roots if root is not None]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list | dict) and id(one) not in found:
+            found[id(one)] = one
+            waiting += flat(one)
+        elif isinstance(one, tuple):
+            waiting += one
+    return list(found.values())
+
+
+def change(held: Any, chance: random.Random, items: list[Any]) -> None:
+    item = chance.choice([1, True, 1.0, "x", [], {}, ([], 2), *items, *zip(items)])
+    if chance.random() < 0.3:
+        held.clear()
+    elif isinstance(held, dict):
+        held[chance.randrange(4)] = item
+    elif chance.random() < 0.7 or not held:
+        held.append(item)
+    else:
+        held[chance.randrange(len(held))] = item
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_both_sides_stay_alike_whatever_is_done(seed: int) -> None:
+    chance = random.Random(seed)
+    sides = [side(JUDGE), side(PROGRAM)]
+    variables: list[list[Any]] = [[], []]
+    for turn in range(60):
+        mine, theirs = variables if turn % 2 else variables[::-1]
+        one, other = sides if turn % 2 else sides[::-1]
+        if chance.random() < 0.3:
+            mine.append(chance.choice([[], {}]))
+            theirs.append(None)
+        if mine and chance.random() < 0.2:
+            place = chance.randrange(len(mine))
+            del mine[place], theirs[place]
+        for held in inside(mine):
+            if chance.random() < 0.4:
+                change(held, chance, inside(mine))
+        held = None
+        passed = [place for place, value in enumerate(theirs) if value is None or chance.random() < 0.2]
+        one.show(other, tuple(mine[place] for place in passed))
+        for place, value in zip(passed, other.held, strict=True):
+            assert theirs[place] is None or theirs[place] is value
+            theirs[place] = value
+        other.held = value = None
+        alike(tuple(mine), tuple(theirs))
+        assert len(one.containers) == len(other.containers)
 
 
 def test_long_chains(judge: Side, program: Side) -> None:
