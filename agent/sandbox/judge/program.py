@@ -29,7 +29,7 @@ from agent.sandbox.wire.containers import JUDGE, MIRRORED, Containers
 from agent.sandbox.wire.rpc import Answer, Connection, Gone, Remote
 
 _NOTHING: Json = {"v": None}
-_ANSWERS = ("call", "await")
+_ANSWERS = ("call", "wait")
 _STEERING = frozenset(("StopIteration", "StopAsyncIteration", "GeneratorExit", "CancelledError"))
 """Exceptions that end loops and tasks in silence: only tests that name them get them from a call."""
 _VERDICTS = (AssertionError, unittest.SkipTest, Skipped)

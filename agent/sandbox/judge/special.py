@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.sandbox.judge.proxy import Home, KindOfProxy, Proxy, become_own
+from agent.sandbox.judge.running import coroutine
 from agent.sandbox.program import abilities
 from agent.sandbox.program.operations import OPERATIONS
 
@@ -62,8 +63,7 @@ async def _aexit(self: Proxy, kind: object, error: BaseException | None, trace: 
 
 
 def _await(self: Proxy) -> Any:
-    return self.burnish_program.operate("await", self)
-    yield
+    return coroutine(self).__await__()
 
 
 def _plain(name: str) -> _Method:

@@ -15,6 +15,10 @@ from agent.sandbox.program.abilities import IN_PLACE
 
 _runners: list[Any] = []
 """The event loop of everything that tests await, once they do."""
+_tasks: dict[int, Any] = {}
+"""What tests wait for, by the identity of what they await."""
+_SLICE = 0.005
+"""Seconds after which a test that waits may do something else."""
 
 
 def call(target: Any, positional: tuple[Any, ...], names: tuple[str, ...], named: tuple[Any, ...]) -> object:
@@ -36,14 +40,52 @@ def _details(kind: Any = None, arguments: tuple[object, ...] = ()) -> tuple[Any,
 
 def _await(target: Awaitable[object]) -> object:
     """Run `target` to its end; what else its event loop holds goes on meanwhile."""
-    import asyncio
+    return _runner().run(_awaited(target))
 
-    async def awaited() -> object:
-        return await target
+
+def _runner() -> Any:
+    import asyncio
 
     if not _runners:
         _runners.append(asyncio.Runner())
-    return _runners[0].run(awaited())
+    return _runners[0]
+
+
+async def _awaited(target: Awaitable[object]) -> object:
+    return await target
+
+
+def _wait(target: Awaitable[object]) -> tuple[bool, object]:
+    """Run the event loop for a while; whether `target` has come to its end, and its result."""
+    loop = _runner().get_loop()
+    if id(target) not in _tasks:
+        _tasks[id(target)] = loop.create_task(_awaited(target))
+    task = _tasks[id(target)]
+
+    def stop(done: object = None) -> None:
+        loop.stop()
+
+    task.add_done_callback(stop)
+    handle = loop.call_later(_SLICE, stop)
+    try:
+        loop.run_forever()
+    finally:
+        handle.cancel()
+        task.remove_done_callback(stop)
+    return (True, _tasks.pop(id(target)).result()) if task.done() else (False, None)
+
+
+def _cancel(target: Awaitable[object]) -> None:
+    task = _tasks.pop(id(target), None)
+    if task is not None:
+        task.cancel()
+        _runner().get_loop().run_until_complete(_settled(task))
+
+
+async def _settled(task: Any) -> None:
+    import asyncio
+
+    await asyncio.wait([task], timeout=_SLICE)
 
 
 OPERATIONS: dict[str, Callable[..., object]] = {
@@ -62,7 +104,7 @@ OPERATIONS: dict[str, Callable[..., object]] = {
     "enter": lambda target: type(target).__enter__(target),
     "exit": lambda target, *error: type(target).__exit__(target, *_details(*error)), "copy": copy.copy,
     "deepcopy": copy.deepcopy, "send": lambda target, value: target.send(value), "throw": _throw,
-    "close": lambda target: target.close(), "await": _await, "aiter": aiter,
+    "close": lambda target: target.close(), "wait": _wait, "cancel": _cancel, "aiter": aiter,
     "anext": lambda target: _await(anext(target)),
     "aenter": lambda target: _await(type(target).__aenter__(target)),
     "aexit": lambda target, *error: _await(type(target).__aexit__(target, *_details(*error))),

@@ -165,6 +165,50 @@ except ValueError as error:
     await passes(pool, code, source)
 
 
+async def test_coroutines_run_at_the_same_time(pool: WorkerPool) -> None:
+    code = """
+import asyncio
+log = []
+async def slow(n):
+    try:
+        await asyncio.sleep(n)
+    except asyncio.CancelledError:
+        log.append("cancelled")
+        raise
+    log.append(n)
+    return n
+async def fail():
+    await asyncio.sleep(0.01)
+    raise LookupError("no")
+class Later:
+    def __await__(self): return slow(0).__await__()
+def seen(): return list(log)
+"""
+    source = """
+import asyncio, time
+async def many():
+    begun = time.monotonic()
+    assert await asyncio.gather(slow(0.3), slow(0.2), slow(0.1)) == [0.3, 0.2, 0.1]
+    return time.monotonic() - begun
+took = asyncio.run(many())
+assert took < 0.55 and seen() == [0.1, 0.2, 0.3]
+async def cut():
+    try: await asyncio.wait_for(slow(9), 0.02)
+    except asyncio.TimeoutError: return "late"
+assert asyncio.run(cut()) == "late" and seen()[-1] == "cancelled"
+async def first():
+    done, waiting = await asyncio.wait([asyncio.create_task(slow(5)), asyncio.create_task(slow(0.01))], return_when=asyncio.FIRST_COMPLETED)
+    return [task.result() for task in done]
+assert asyncio.run(first()) == [0.01]
+async def failing(): return await asyncio.gather(fail(), slow(0), return_exceptions=True)
+got = asyncio.run(failing())
+assert type(got[0]) is LookupError and got[1] == 0
+async def object(): return await Later()
+assert asyncio.run(object()) == 0
+"""
+    await passes(pool, code, source)
+
+
 async def test_objects_of_the_tests_are_themselves_again(pool: WorkerPool) -> None:
     code = """
 def f(xs): return list(xs)
