@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-_MOST = 500
-"""Names."""
-
 IN_PLACE = (
     "iadd", "isub", "imul", "imatmul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift",
     "irshift",
@@ -40,9 +37,12 @@ def of(kind: type, among: Collection[str] = NAMES) -> int:
 
 
 def below(kind: type, plain: type) -> list[Any]:
-    """As `of`, of what classes below a plain one define; and the names of all that."""
+    """As `of`, of what classes below a plain one define; and which other methods of it they override."""
     kinds = [each for each in kind.__mro__ if each not in (plain, object)]
-    return [_of(kinds, NAMES), sorted({name for each in kinds for name in list(each.__dict__)})[:_MOST]]
+    names = {
+        name for each in kinds for name in list(each.__dict__) if not name.startswith("_") and hasattr(plain, name)
+    }
+    return [_of(kinds, NAMES), sorted(names)]
 
 
 def _of(kinds: Sequence[type], among: Collection[str]) -> int:

@@ -70,7 +70,7 @@ def encode(value: object, export: Export | None = None) -> Json:
 class Encoder:
     """Values of one message → tagged JSON. `share` is asked for what stands for a mutable container or an object that
     travels by structure; None: it is told here. `mirror` is asked for a reference to an instance of a class
-    below a built-in one, or what comes before its plain value."""
+    below a built-in one, or what comes before its plain value, in the end a list."""
 
     def __init__(
         self,
@@ -142,6 +142,7 @@ class Encoder:
                 told = self._mirror(value)
                 if told is None or told[0] == "h":
                     return told or handler(self, value, depth)
+                self.spend(len(told) + len(told[-1]))
                 return [*told, handler(self, value, depth)]
         if self._export is not None:
             return self._export(value)

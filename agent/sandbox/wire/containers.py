@@ -56,7 +56,7 @@ class Mirrors(Protocol):
     """Values of classes below built-in ones."""
 
     def tell(self, value: object) -> list[Json] | None:
-        """`["M", ...]`, what the other side must know of the class; a reference; None if it travels as plain."""
+        """`["M", ..., [...]]`, what the other side must know of the class; a reference; None if it travels as plain."""
 
     def make(self, told: list[Json], plain: object) -> object:
         """The value, from what followed the tag. Raises Malformed."""

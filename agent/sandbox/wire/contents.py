@@ -21,7 +21,7 @@ def kind_of(held: object) -> Kind | None:
     """How `held` is read and filled if it is a container that can be changed, of a built-in class or one below."""
     kind = KINDS.get(type(held))
     if kind is None and isinstance(held, list | dict | set):
-        kind = next(kind for base, kind in KINDS.items() if isinstance(held, base))
+        return KINDS[next(base for base in (list, set, collections.OrderedDict, dict) if isinstance(held, base))]
     return kind
 
 
@@ -74,7 +74,8 @@ def _ordered(held: collections.OrderedDict[Any, Any]) -> list[Any]:
 def _put_ordered(held: collections.OrderedDict[Any, Any], flat: list[Any]) -> None:
     made = dict(zip(flat[::2], flat[1::2], strict=True))
     collections.OrderedDict.clear(held)
-    collections.OrderedDict.update(held, made)
+    for key, value in made.items():
+        collections.OrderedDict.__setitem__(held, key, value)
 
 
 def _defaults(held: collections.defaultdict[Any, Any]) -> list[Any]:
@@ -96,7 +97,6 @@ KINDS: dict[type, Kind] = {
     collections.deque: (list, _put_deque),
     bytearray: (lambda held: [bytes(held)], _put_bytes),
 }
-"""More special classes come before those that they are below."""
 
 
 def attributes(item: object) -> list[Any]:

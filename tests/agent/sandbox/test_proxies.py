@@ -318,7 +318,7 @@ assert is_async(pair) == (False, False)
 
 async def test_values_of_classes_below_built_in_ones(pool: WorkerPool) -> None:
     code = """
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 class Stack(list):
     def peek(self): return self[-1]
     def append(self, x): super().append(x * 2)
@@ -328,6 +328,9 @@ class Cache(OrderedDict):
     def put(self, key, value):
         self[key] = value
         if len(self) > self.limit: self.popitem(last=False)
+class Tree(defaultdict):
+    def __init__(self): super().__init__(Tree)
+    def depth(self): return 1 + max((held.depth() for held in self.values()), default=0)
 class Metres(float):
     def __add__(self, other): return Metres(float(self) + float(other))
     def __str__(self): return f"{float(self)} m"
@@ -356,6 +359,10 @@ assert dict(cache) == {"b": 2, "c": 3} and cache.popitem(last=False) == ("b", 2)
 cache.limit = 1
 cache.put("d", 4)
 assert list(cache) == ["d"]
+tree = Tree()
+tree["a"]["b"] = 5
+tree.clear()
+assert tree["a"]["b"] == {} and tree.depth() == 3 and tree == {"a": {"b": {}}}
 far = Metres(1.5)
 assert far + 1 == 2.5 and str(far + 1) == "2.5 m" and (far + 1).feet() == 8.2 and far * 2 == 3.0 and is_it(far) == "Metres"
 assert Name("ann").shout() == "ANN!" and Name("ann") == "ann" and {Name("ann"): 1} == {"ann": 1}
