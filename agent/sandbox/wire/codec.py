@@ -112,6 +112,7 @@ class Encoder:
         handler = _EXACT.get(kind)
         if handler is not None:
             if self.share is not None and kind in MUTABLE and (known := self.share(value)) is not None:
+                self.spend(1)
                 return known
             return handler(self, value, depth)
         if kind.__module__ == "numpy":
@@ -127,6 +128,7 @@ class Encoder:
 
     def _other(self, value: object, depth: int) -> Json:
         if self.share is not None and (known := self.share(value)) is not None:
+            self.spend(1)
             return known
         if isinstance(value, tuple):
             fields = getattr(type(value), "_fields", None)

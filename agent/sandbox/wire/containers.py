@@ -122,6 +122,7 @@ class Containers:
             encoder.spend(2 * len(told))
             wire: Json = {"v": encoder.value(value, 0)}
             del value
+            encoder.spend(len(self._instances))
             instances = [encoder.items("l", INSTANCE[0](each), 0) for each in self._instances]
             if len(self._entries) > _MOST:
                 raise Unserialisable(f"program and tests share more than {_MOST} containers")

@@ -226,6 +226,14 @@ def test_long_chains(judge: Side, program: Side) -> None:
     assert found is None
 
 
+def test_what_can_be_told_can_be_read(judge: Side, program: Side) -> None:
+    judge.show(program, [[]] * 450_000)
+    assert len(program.held) == 450_000
+    row: list[object] = []
+    with pytest.raises(codec.Unserialisable):
+        judge.containers.encode([row] * 600_000)
+
+
 def test_a_message_that_was_never_sent(judge: Side, program: Side) -> None:
     xs: list[object] = [1]
     judge.show(program, xs)
