@@ -1,16 +1,15 @@
-"""The refinement loop as a LangGraph: read → sample ⇄ repair → finish. `route` is the one decision, read it first.
+"""The refinement loop as a LangGraph: read → sample ⇄ refine or repair → compare → finish. `route` is the one decision,
+read it first.
 
-State is typed and checkpointed after each node; the services (engine, sandbox) and the run's record travel in the
-context, outside the checkpoint.
+State is typed and checkpointed after each node; the services (engine, sandbox, critic) and the run's record travel in
+the context, outside the checkpoint.
 """
 
 from __future__ import annotations
 
-import asyncio
 import operator
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypedDict
 
@@ -20,18 +19,27 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from agent import prompts
-from agent.budget import MIN_P, Budget, Step, next_step
-from agent.errors import AgentError, EngineRefused, EngineUnavailable
-from agent.feedback import progress
+from agent.budget import WRITING, Budget, Origin, Step, next_step
+from agent.comparison import compare as compared
+from agent.comparison import groups
+from agent.critic import Critic, by_rule
+from agent.errors import BadTests, EngineError, EngineUnavailable
 from agent.policy import Policy
-from agent.prelude import needed
+from agent.prompts import Prompt
 from agent.run import Run
+from agent.sampling import Call, Sampler, sampling_of
 from agent.sandbox.contract import Sandbox
-from agent.select import enough, ranked
+from agent.seeds import beginnings, seed
+from agent.select import enough, ranked, solved
 from agent.task import Message, read_problem
-from memory.records import Attempt, Candidate, Fault, Outcome, Problem, Sampling, Test, Verdict
+from agent.testgen import MAX_TESTS, read_written
+from memory.records import Attempt, Opinion, Outcome, Problem, Sampling, Test
 
-_ENGINE_BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+Node = Literal["sample", "write", "refine", "repair", "compare", "finish"]
+_MAX_SEEDED = 2
+"""Passing programs that one refine round continues."""
+_PARENTS = 3
+"""Failing programs among which the critic chooses the one to repair."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +63,7 @@ class Services:
 
     policy: Policy
     sandbox: Sandbox
+    critic: Critic
     run: Run
 
 
@@ -64,10 +73,14 @@ class State(TypedDict):
     request: Request
     problem: Problem | None
     attempts: Annotated[list[Attempt], operator.add]
+    steps: int
+    """Calls for programs so far."""
     rounds: int
-    """Repair rounds made."""
+    """Refine and repair rounds among them."""
     stalled: bool
     """The last step brought nothing new, so another would not either."""
+    wrote: bool
+    """The model was asked for tests."""
     accepted: int | None
     ending: Literal["finished", "deadline"] | None
 
@@ -78,31 +91,50 @@ Graph = CompiledStateGraph[State, Services, State, State]
 def build_graph(checkpointer: BaseCheckpointSaver[str] | None = None) -> Graph:
     """Wire the nodes."""
     graph = StateGraph(State, context_schema=Services)
-    graph.add_node("read", read)
-    graph.add_node("sample", sample)
-    graph.add_node("repair", repair)
+    decided: list[Node] = ["sample", "write", "refine", "repair", "compare", "finish"]
+    for node in (read, sample, write, refine, repair):
+        graph.add_node(node.__name__, node)
+        graph.add_conditional_edges(node.__name__, route, [*decided])
+    graph.add_node("compare", compare)
     graph.add_node("finish", finish)
     graph.add_edge(START, "read")
-    for node in ("read", "sample", "repair"):
-        graph.add_conditional_edges(node, route, ["sample", "repair", "finish"])
+    graph.add_edge("compare", "finish")
     graph.add_edge("finish", END)
     return graph.compile(checkpointer=checkpointer)
 
 
 def initial_state(request: Request) -> State:
     """The state a refinement starts from."""
-    return State(request=request, problem=None, attempts=[], rounds=0, stalled=False, accepted=None, ending=None)
+    return State(
+        request=request,
+        problem=None,
+        attempts=[],
+        steps=0,
+        rounds=0,
+        stalled=False,
+        wrote=False,
+        accepted=None,
+        ending=None,
+    )
 
 
-def route(state: State) -> Literal["sample", "repair", "finish"]:
-    """Finish when an attempt is verified or the budget is spent; repair when the schedule says so; else sample."""
-    attempts, budget = state["attempts"], state["request"].budget
-    if enough(attempts, budget.wanted) or state["stalled"] or time.time() >= budget.deadline:
+def route(state: State) -> Node:
+    """Choose once there is enough or the budget is spent, by comparing where several programs pass; else go on
+    sampling, and then refine what passes or repair what fails."""
+    attempts, problem, budget = state["attempts"], _problem(state), state["request"].budget
+    if time.time() >= budget.deadline:
         return "finish"
-    step = next_step(budget, len(attempts), state["rounds"])
-    if step is None:
-        return "finish"
-    return "repair" if step.kind == "repair" else "sample"
+    step = next_step(budget, len(attempts), state["steps"], state["rounds"])
+    passed = solved(attempts)
+    choose: Node = "compare" if budget.generated_tests and len(passed) > 1 else "finish"
+    if state["stalled"] or step is None or enough(attempts, problem, budget):
+        return choose
+    if step[0].kind != "round":
+        untested = bool(attempts) and not problem.visible and problem.entry_point is not None
+        return "write" if untested and budget.generated_tests and not state["wrote"] else "sample"
+    if passed:
+        return "refine" if budget.prefix_seeds else "sample"
+    return "repair" if budget.repair else "sample"
 
 
 async def read(state: State, runtime: Runtime[Services]) -> dict[str, object]:
@@ -116,52 +148,179 @@ async def read(state: State, runtime: Runtime[Services]) -> dict[str, object]:
 
 
 async def sample(state: State, runtime: Runtime[Services]) -> dict[str, object]:
-    """Fresh candidates: first one as the client asked, then a wide call."""
-    step = _step(state)
-    messages = prompts.first(state["request"].messages)
-    made = await _attempts(state, runtime.context, step, messages, parent=None)
-    return {"attempts": made, "stalled": not made}
+    """Fresh candidates: first one as the client asked, then wide calls."""
+    request, services = state["request"], runtime.context
+    step, count = _step(state)
+    begun = step.start == "code" and services.policy.continues
+    prompt = prompts.begun(request.messages, _problem(state)) if begun else prompts.first(request.messages)
+    if step.kind == "round":
+        return await _round(state, services, step, [(prompt, count, None)], "sample")
+    return await _made(state, services, step, [(prompt, count, None)], "first" if step.kind == "first" else "sample")
+
+
+async def write(state: State, runtime: Runtime[Services]) -> dict[str, object]:
+    """Tests by the model itself, where the statement gives none."""
+    request, services, problem = state["request"], runtime.context, _problem(state)
+    assert problem.entry_point is not None, "`route` asks only for what has a name"
+    messages = prompts.tests(request.messages, problem.entry_point, MAX_TESTS)
+    try:
+        with services.run.busy("engine"):
+            async for answer in services.policy.sample(
+                messages, 1, sampling_of(request.sampling, WRITING, 0), services.run
+            ):
+                services.run.written = read_written(answer.text, problem.entry_point)
+    except EngineError as error:
+        services.run.tell(f"no tests were written: {error}")
+    services.run.tell(f"{len(services.run.written)} tests written by the model")
+    return {"wrote": True}
+
+
+async def refine(state: State, runtime: Runtime[Services]) -> dict[str, object]:
+    """New candidates from the beginnings of passing programs (CodeRL: critical sampling, refine)."""
+    services, request = runtime.context, state["request"]
+    step, count = _step(state)
+    parents = groups(state["attempts"], solved(state["attempts"]))[:_MAX_SEEDED]
+    calls: list[tuple[Prompt, int, int | None]] = []
+    for place, parent in enumerate(parents):
+        share = count // len(parents) + (place < count % len(parents))
+        begun = beginnings(parent.code) if services.policy.continues else []
+        text = seed(begun, await _opinions(services, request, begun))
+        prompt = prompts.begun(request.messages, _problem(state)) if text is None else None
+        if share:
+            calls.append((prompt or prompts.continued(request.messages, text or ""), share, parent.attempts[0]))
+    return await _round(state, services, step, calls, "refine")
 
 
 async def repair(state: State, runtime: Runtime[Services]) -> dict[str, object]:
-    """New candidates from the concrete failure of the best program so far that was not repaired yet."""
-    services, step, rounds = runtime.context, _step(state), state["rounds"] + 1
-    services.run.rounds = rounds
-    request, attempts = state["request"], state["attempts"]
-    parent = _parent(attempts)
-    messages = prompts.first(request.messages)
-    if parent is not None:
-        verdict = attempts[parent].verdict
-        if verdict is not None:
-            messages = prompts.repair(request.messages, attempts[parent], verdict)
-        if not await _fits(messages, request, services):
-            messages, parent = prompts.first(request.messages), None
-    services.run.tell(f"repair round {rounds}" + (f": from candidate {parent + 1}" if parent is not None else ""))
-    made = await _attempts(state, services, step, messages, parent=parent)
-    return {"attempts": made, "rounds": rounds, "stalled": not made}
+    """New candidates from the concrete failure of a program that was not repaired yet (CodeRL: repair)."""
+    services, request, attempts = runtime.context, state["request"], state["attempts"]
+    step, count = _step(state)
+    parent = await _parent(services, request, attempts)
+    prompt = prompts.first(request.messages)
+    verdict = None if parent is None else attempts[parent].verdict
+    if parent is not None and verdict is not None:
+        prompt = prompts.repair(request.messages, attempts[parent], verdict)
+        if not await _fits(prompt.messages, request, services):
+            prompt, parent = prompts.first(request.messages), None
+    if not services.policy.continues:
+        prompt = Prompt(prompt.messages)
+    return await _round(state, services, step, [(prompt, count, parent)], "repair")
+
+
+async def compare(state: State, runtime: Runtime[Services]) -> dict[str, object]:
+    """Answers of the passing programs to inputs that the statement does not show."""
+    services, problem, attempts = runtime.context, _problem(state), state["attempts"]
+    run = services.run
+    programs = groups(attempts, solved(attempts))
+    try:
+        with run.busy("sandbox"):
+            scores = await compared(services.sandbox, problem, programs, run.written, run.owner)
+    except BadTests:
+        return {}
+    if state["request"].budget.critic and len(programs) > 1:
+        opinions = await _opinions(services, state["request"], [program.code for program in programs])
+        scores = [replace(score, critic=opinion) for score, opinion in zip(scores, opinions, strict=True)]
+    for program, score in zip(programs, scores, strict=True):
+        run.scores |= dict.fromkeys(program.attempts, score)
+    run.tell(f"{len(programs)} different programs compared")
+    return {}
 
 
 async def finish(state: State, runtime: Runtime[Services]) -> dict[str, object]:
     """Choose the answer."""
-    order = ranked(state["attempts"])
+    order = ranked(state["attempts"], runtime.context.run.scores)
     late = time.time() >= state["request"].budget.deadline
     return {"accepted": order[0] if order else None, "ending": "deadline" if late else "finished"}
 
 
-def _step(state: State) -> Step:
-    step = next_step(state["request"].budget, len(state["attempts"]), state["rounds"])
-    assert step is not None, "route sends here only while the budget lasts"
+async def _round(
+    state: State,
+    services: Services,
+    step: Step,
+    calls: Sequence[tuple[Prompt, int, int | None]],
+    origin: Origin,
+) -> dict[str, object]:
+    rounds = state["rounds"] + 1
+    services.run.rounds = rounds
+    parents = ", ".join(str(parent + 1) for _, _, parent in calls if parent is not None)
+    services.run.tell(f"{origin} round {rounds}" + (f": from candidate {parents}" if parents else ""))
+    return {**await _made(state, services, step, calls, origin), "rounds": rounds}
+
+
+async def _made(
+    state: State,
+    services: Services,
+    step: Step,
+    calls: Sequence[tuple[Prompt, int, int | None]],
+    origin: Origin,
+) -> dict[str, object]:
+    """The state after some calls for programs."""
+    request, problem, run = state["request"], _problem(state), services.run
+    sampler = Sampler(services.policy, services.sandbox, run, problem, request.budget.deadline)
+    before = len(run.attempts)
+
+    def are_enough(attempts: Sequence[Attempt]) -> bool:
+        return enough(attempts, problem, request.budget)
+
+    for prompt, count, parent in calls:
+        if before < len(run.attempts) and are_enough(run.attempts):
+            break
+        call = Call(
+            prompt=prompt,
+            candidates=count,
+            sampling=sampling_of(request.sampling, step, len(run.attempts)),
+            origin=origin,
+            parent=parent,
+        )
+        await sampler.attempts(call, are_enough, request.budget.max_candidates)
+    made = run.attempts[before:]
+    return {"attempts": made, "steps": state["steps"] + 1, "stalled": not made}
+
+
+def _problem(state: State) -> Problem:
+    problem = state["problem"]
+    assert problem is not None, "`read` comes first"
+    return problem
+
+
+def _step(state: State) -> tuple[Step, int]:
+    step = next_step(state["request"].budget, len(state["attempts"]), state["steps"], state["rounds"])
+    assert step is not None, "`route` sends here only while the budget lasts"
     return step
 
 
-def _parent(attempts: Sequence[Attempt]) -> int | None:
-    """The best failing attempt that no repair started from yet; sandbox errors say nothing about a program."""
+async def _parent(services: Services, request: Request, attempts: Sequence[Attempt]) -> int | None:
+    """The failing attempt to repair: among the best by tests that no repair started from yet, the critic's choice.
+    Sandbox errors say nothing about a program."""
     used = {attempt.parent for attempt in attempts}
-    for index in ranked(attempts):
-        verdict = attempts[index].verdict
-        if index not in used and verdict is not None and verdict.outcome is not Outcome.SANDBOX_ERROR:
-            return index
-    return None
+    order = [
+        index
+        for index in ranked(attempts)
+        if index not in used
+        and (verdict := attempts[index].verdict) is not None
+        and verdict.outcome is not Outcome.SANDBOX_ERROR
+    ]
+    best = [index for index in order if _share(attempts[index]) == _share(attempts[order[0]])][:_PARENTS]
+    if len(best) < 2 or not request.budget.critic:
+        return best[0] if best else None
+    opinions = await _opinions(services, request, [attempts[index].candidate.code for index in best])
+    return max(zip(best, opinions, strict=True), key=lambda pair: (pair[1].passed, -pair[0]))[0]
+
+
+def _share(attempt: Attempt) -> float:
+    verdict = attempt.verdict
+    return verdict.passed / verdict.total if verdict is not None and verdict.total else 0.0
+
+
+async def _opinions(services: Services, request: Request, codes: Sequence[str]) -> list[Opinion]:
+    """The critic's, or the rule's where the critic is off or silent."""
+    if request.budget.critic and codes:
+        try:
+            with services.run.busy("critic"):
+                return await services.critic.judge(request.messages, codes, services.run)
+        except EngineUnavailable as error:
+            services.run.tell(f"the critic is silent: {error}")
+    return [by_rule(code) for code in codes]
 
 
 async def _fits(messages: Sequence[Message], request: Request, services: Services) -> bool:
@@ -171,135 +330,3 @@ async def _fits(messages: Sequence[Message], request: Request, services: Service
     with services.run.busy("engine"):
         length = await services.policy.count_tokens(messages, request.sampling.model)
     return length is None or length + (request.sampling.max_tokens or 256) <= request.context_length
-
-
-async def _attempts(
-    state: State, services: Services, step: Step, messages: Sequence[Message], parent: int | None
-) -> list[Attempt]:
-    """Sample one step's candidates and execute each as soon as it is complete, until one is verified or time is up.
-
-    An engine that fails is asked again, with growing pauses, as long as the deadline allows. Its failures are raised
-    only while there is nothing to return.
-    """
-    request, run = state["request"], services.run
-    made: list[Attempt] = []
-    failures = 0
-    while True:
-        wanted = replace(step, candidates=step.candidates - len(made))
-        try:
-            async with asyncio.timeout(request.budget.deadline - time.time()):
-                await _one_call(state, services, wanted, messages, parent, made)
-            return made
-        except TimeoutError:
-            return made
-        except EngineRefused:
-            if run.attempts:
-                return made
-            raise
-        except EngineUnavailable as error:
-            if len(made) == step.candidates or enough(run.attempts, request.budget.wanted):
-                return made
-            pause = _ENGINE_BACKOFF_S[min(failures, len(_ENGINE_BACKOFF_S) - 1)]
-            failures += 1
-            if time.time() + pause >= request.budget.deadline:
-                if run.attempts:
-                    return made
-                raise
-            run.tell(f"engine unavailable, asking again in {pause:g} s ({error})")
-            await asyncio.sleep(pause)
-
-
-async def _one_call(
-    state: State,
-    services: Services,
-    step: Step,
-    messages: Sequence[Message],
-    parent: int | None,
-    made: list[Attempt],
-) -> None:
-    """One call of the policy; attempts are appended to `made` and to the run as they complete, also when cancelled."""
-    request, problem, run = state["request"], state["problem"], services.run
-    assert problem is not None, "`read` comes first"
-    sampling = _sampling(request, step, len(run.attempts))
-    verified = asyncio.Event()
-
-    async def execute(candidate: Candidate) -> None:
-        verdict: Verdict | None = None
-        try:
-            verdict = await _execute(services, problem, candidate)
-        finally:
-            attempt = Attempt(
-                candidate=candidate,
-                verdict=verdict,
-                origin="repair" if parent is not None else ("first" if step.kind == "first" else "sample"),
-                round=run.rounds,
-                parent=parent,
-            )
-            made.append(attempt)
-            run.attempts.append(attempt)
-        run.tell(progress(len(run.attempts), request.budget.max_candidates, candidate, verdict))
-        if enough(run.attempts, request.budget.wanted):
-            verified.set()
-
-    async def generate() -> None:
-        failure: EngineUnavailable | None = None
-        try:
-            async with asyncio.TaskGroup() as executions:
-                try:
-                    async with aclosing(_candidates(services, messages, step, sampling, problem)) as candidates:
-                        async for candidate in candidates:
-                            executions.create_task(execute(candidate))
-                except EngineUnavailable as error:
-                    failure = error
-        except* AgentError as errors:
-            raise errors.exceptions[0] from None
-        if failure is not None:
-            raise failure
-
-    generating, solved = asyncio.create_task(generate()), asyncio.create_task(verified.wait())
-    try:
-        await asyncio.wait({generating, solved}, return_when=asyncio.FIRST_COMPLETED)
-        if generating.done():
-            generating.result()
-    finally:
-        generating.cancel()
-        solved.cancel()
-        await asyncio.gather(generating, solved, return_exceptions=True)
-
-
-async def _candidates(
-    services: Services, messages: Sequence[Message], step: Step, sampling: Sampling, problem: Problem
-) -> AsyncGenerator[Candidate]:
-    """The policy's candidates, with the engine's time counted."""
-    with services.run.busy("engine"):
-        stream = services.policy.sample(
-            messages, step.candidates, sampling, entry_point=problem.entry_point, spend=services.run.spend
-        )
-        async with aclosing(stream):
-            async for candidate in stream:
-                yield candidate
-
-
-async def _execute(services: Services, problem: Problem, candidate: Candidate) -> Verdict:
-    if not candidate.code:
-        total = len(problem.visible)
-        fault = Fault(type="no_code", message="the answer contains no program")
-        return Verdict(id="", outcome=Outcome.COMPILE_ERROR, passed=0, total=total, error=fault)
-    with services.run.busy("sandbox"):
-        return await services.sandbox.run(
-            candidate.code,
-            problem.visible,
-            entry_point=problem.entry_point,
-            prelude=needed(problem.prelude, candidate.code),
-            limits=problem.limits,
-            owner=f"refine {id(services.run)}",
-        )
-
-
-def _sampling(request: Request, step: Step, made: int) -> Sampling:
-    """The client's settings for the first candidate, ours for the others; seeds differ from call to call."""
-    own = request.sampling
-    seed = None if own.seed is None else own.seed + made
-    if step.temperature is None:
-        return replace(own, seed=seed)
-    return replace(own, temperature=step.temperature, top_p=1.0, min_p=MIN_P, seed=seed)

@@ -1,11 +1,14 @@
-"""The choice among attempts, and what may be claimed about it."""
+"""The choice among attempts, when it is safe, and what may be claimed about it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import fsum
 from typing import Literal
 
-from memory.records import Attempt, Outcome, Problem
+from agent.behaviour import normal
+from agent.budget import QUORUM, UNTESTED_QUORUM, Budget
+from memory.records import Attempt, Candidate, Outcome, Problem, Score
 
 _ORDER = {
     Outcome.PASSED: 5,
@@ -17,6 +20,9 @@ _ORDER = {
     Outcome.SANDBOX_ERROR: 2,
     Outcome.COMPILE_ERROR: 1,
 }
+_NO_SCORES: Mapping[int, Score] = {}
+_CONSENSUS = 0.5
+"""Weight of what the model's own tests say, beside agreement: half of their expectations are wrong."""
 
 Claim = Literal["passed", "failed", "unverified"]
 
@@ -26,14 +32,36 @@ def is_solved(attempt: Attempt) -> bool:
     return attempt.verdict is not None and attempt.verdict.outcome is Outcome.PASSED
 
 
-def enough(attempts: Sequence[Attempt], wanted: int) -> bool:
-    """Whether `wanted` distinct programs are solved."""
-    return len({attempt.candidate.code.strip() for attempt in attempts if is_solved(attempt)}) >= wanted
+def solved(attempts: Sequence[Attempt]) -> list[int]:
+    """Indices of the attempts that are solved."""
+    return [index for index, attempt in enumerate(attempts) if is_solved(attempt)]
 
 
-def ranked(attempts: Sequence[Attempt]) -> list[int]:
-    """Indices from best to worst: share of visible tests passed, then kind of outcome, then the earlier attempt."""
-    return sorted(range(len(attempts)), key=lambda index: (*_quality(attempts[index]), -index), reverse=True)
+def enough(attempts: Sequence[Attempt], problem: Problem, budget: Budget) -> bool:
+    """Whether more candidates would hardly change the answer.
+
+    The first answer is enough if it is verified: where a model is right at once, its choice is safe. Later ones were
+    chosen by the tests among many, so that several are compared, if that is allowed. Without tests none is verified,
+    and all that can be done is compare.
+    """
+    good = solved(attempts)
+    if len({normal(attempts[index].candidate.code) for index in good}) < budget.wanted:
+        return False
+    if not budget.generated_tests:
+        return True
+    if not problem.visible:
+        return len(good) >= UNTESTED_QUORUM
+    return is_solved(attempts[0]) or len(good) >= QUORUM
+
+
+def ranked(attempts: Sequence[Attempt], scores: Mapping[int, Score] = _NO_SCORES) -> list[int]:
+    """Indices from best to worst: share of visible tests passed, kind of outcome, what a comparison found out, then the
+    earlier attempt."""
+    return sorted(
+        range(len(attempts)),
+        key=lambda index: (*_quality(attempts[index]), *_compared(scores.get(index)), -index),
+        reverse=True,
+    )
 
 
 def distinct(attempts: Sequence[Attempt], order: Sequence[int]) -> list[int]:
@@ -57,9 +85,21 @@ def claim(problem: Problem, attempt: Attempt | None) -> Claim:
     return "passed" if is_solved(attempt) else "failed"
 
 
+def confidence(candidate: Candidate) -> float:
+    """Mean log-probability of the candidate's tokens; 0 if the engine does not tell."""
+    return fsum(candidate.logprobs) / len(candidate.logprobs) if candidate.logprobs else 0.0
+
+
 def _quality(attempt: Attempt) -> tuple[float, int]:
     verdict = attempt.verdict
     if verdict is None:
         return (0.0, 2 if attempt.candidate.code else 0)
     share = verdict.passed / verdict.total if verdict.total else 0.0
     return (share, _ORDER[verdict.outcome])
+
+
+def _compared(score: Score | None) -> tuple[float, float]:
+    if score is None:
+        return (0.0, 0.0)
+    voices = (score.agreement or 0.0) + _CONSENSUS * (score.consensus or 0.0)
+    return (round(voices, 6), score.critic.passed if score.critic is not None else 0.0)

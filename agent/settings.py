@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +23,17 @@ class RefineSettings(Frozen):
     """Repair rounds after the first sampling."""
     deadline_s: float = Field(default=120.0, gt=0)
     """Wall-clock budget, where neither the request nor the client's time-out states one."""
+    repair: bool = True
+    """Whether failing programs are shown to the model, where the request does not say; so with the next three."""
+    prefix_seeds: bool = True
+    """Whether the beginnings of passing programs are continued."""
+    generated_tests: bool = True
+    """Whether passing programs are compared by their answers to inputs that the statement does not show, and whether
+    the model writes tests where the statement has none."""
+    critic: bool = True
+    """Whether the critic is asked."""
+    record: Path | None = None
+    """For benchmarks: a file that keeps every answer of the engine and answers equal questions."""
     candidates_bound: int = Field(default=64, ge=1)
     """Largest `max_candidates` a request may ask for."""
     rounds_bound: int = Field(default=16, ge=0)

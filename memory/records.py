@@ -83,11 +83,23 @@ class CodeTest:
     kind: Literal["code"] = "code"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeTest:
+    """A question without an expectation: what does the program make of this input? `CaseResult.actual` holds the
+    answer, so that programs with equal answers can be told from others."""
+
+    call: str | None = None
+    """Python expression: a call with literal arguments."""
+    stdin: str | None = None
+    """Instead of `call`: standard input of the whole program."""
+    kind: Literal["probe"] = "probe"
+
+
 Span = tuple[int, int, int, int]
 """First line, first column, last line, last column of a program; lines from 1, columns in characters from 0, end
 exclusive."""
 
-Test = AssertTest | CallTest | StdioTest | CodeTest
+Test = AssertTest | CallTest | StdioTest | CodeTest | ProbeTest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +151,8 @@ class Sampling:
     seed: int | None = None
     max_tokens: int | None = None
     """Limit for the completion, in tokens; None is the rest of the context window."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer and are its last part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +172,8 @@ class Candidate:
     completion_tokens: int
     finish_reason: str
     sampling: Sampling
-    prefix_tokens: int = 0
-    """Leading completion tokens that were forced, not sampled."""
+    prefix: str = ""
+    """Beginning of `text` that was given to the model, not sampled; its tokens are the last of `prompt_ids`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,17 +233,46 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What a critic thinks of a program, or of the beginning of one: probabilities of the four outcomes, together 1."""
+
+    passed: float
+    failed: float
+    crashes: float
+    invalid: float
+    by: str
+    """The model version that was asked, or `rule`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What is known of a program beside its verdict on the visible tests."""
+
+    votes: int = 1
+    """Attempts with this program, but for layout and comments."""
+    agreement: float | None = None
+    """Mean share of the compared programs that answer probes as this one does."""
+    consensus: float | None = None
+    """Score by the tests that the model wrote, as a share of the best (CodeT)."""
+    written_passed: int = 0
+    """How many of these tests it passes."""
+    critic: Opinion | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One candidate, its verdict and how it came about."""
 
     candidate: Candidate
     verdict: Verdict | None
     """None if the request ended before the candidate was executed."""
-    origin: Literal["first", "sample", "repair"]
+    origin: Literal["first", "sample", "refine", "repair"]
     round: int
-    """0 for the first sampling, then the number of the repair round."""
+    """0 for the first sampling, then the number of the refine or repair round."""
     parent: int | None = None
-    """Index of the attempt that this one repairs."""
+    """Index of the attempt that this one repairs or continues."""
+    score: Score | None = None
+    """What a comparison of the passing programs found out about this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,8 +284,9 @@ class Totals:
     total_seconds: float = 0.0
     engine_seconds: float = 0.0
     sandbox_seconds: float = 0.0
+    critic_seconds: float = 0.0
     overhead_seconds: float = 0.0
-    """Wall time during which neither the engine nor the sandbox was at work."""
+    """Wall time during which none of these was at work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +308,8 @@ class Trajectory:
     """Unix time, seconds."""
     ended: float
     rounds: int
+    written: tuple[CallTest, ...] = ()
+    """Tests that the model wrote itself, for the choice between programs."""
     totals: Totals = field(default_factory=Totals)
     detail: str = ""
     """What went wrong, for status `failed`."""

@@ -11,7 +11,8 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agent.errors import IsolationUnavailable
 from agent.graph import build_graph
-from agent.policy import EnginePolicy
+from agent.policy import EnginePolicy, Policy
+from agent.recording import RecordedPolicy
 from agent.sandbox.contract import Sandbox
 from agent.sandbox.pool import WorkerPool
 from memory.trajectories import SqlTrajectoryStore, TrajectoryStore
@@ -81,7 +82,7 @@ async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Part
         if sandbox is not None:
             refiner = Refiner(
                 graph=build_graph(saver),
-                policy=EnginePolicy(link.client.http, lambda: link.is_vllm),
+                policy=_policy(settings, link, stack),
                 sandbox=sandbox,
                 outbox=outbox,
                 metrics=metrics,
@@ -89,6 +90,15 @@ async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Part
                 train_on_traffic=settings.store.train_on_traffic,
             )
         yield Parts(settings, metrics, link, store, outbox, sandbox, missing, refiner)
+
+
+def _policy(settings: Settings, link: EngineLink, stack: AsyncExitStack) -> Policy:
+    policy = EnginePolicy(link.client.http, lambda: link.is_vllm)
+    if settings.refine.record is None:
+        return policy
+    recorded = RecordedPolicy(policy, settings.refine.record)
+    stack.callback(recorded.close)
+    return recorded
 
 
 async def _open_engine(settings: Settings, stack: AsyncExitStack) -> EngineLink:

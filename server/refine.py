@@ -6,10 +6,11 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.answer import answer_text
 from agent.budget import Budget
+from agent.critic import VerdictTokenCritic
 from agent.errors import BadTests, EngineRefused, EngineUnavailable
 from agent.given_tests import read_tests
 from agent.graph import Graph, Request, Services, initial_state
@@ -40,14 +41,21 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Tests:
+    """What an answer was checked with."""
+
+    source: TestSource
+    passed: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a refinement answers, before it is put into a wire shape."""
 
     choices: tuple[Choice, ...]
     verdict: Claim
-    tests_source: TestSource
-    tests_passed: int
-    tests_total: int
+    tests: Tests
     candidates: int
     rounds: int
     model_version: str
@@ -109,7 +117,9 @@ class Refiner:
             state = await self.graph.ainvoke(
                 initial_state(request),
                 config={"configurable": {"thread_id": request.id}, "recursion_limit": 10_000},
-                context=Services(self.policy, self.sandbox, run),
+                context=Services(
+                    self.policy, self.sandbox, VerdictTokenCritic(self.policy, request.sampling.model), run
+                ),
             )
             status = state["ending"] or "finished"
             if not run.attempts:
@@ -151,8 +161,11 @@ class Refiner:
             max_candidates=max(candidates, chat.n),
             max_rounds=defaults.max_rounds if options.max_rounds is None else options.max_rounds,
             deadline=time.time() + seconds,
-            repair=options.repair,
             wanted=chat.n,
+            repair=_switched(options.repair, defaults.repair),
+            prefix_seeds=_switched(options.prefix_seeds, defaults.prefix_seeds),
+            generated_tests=_switched(options.generated_tests, defaults.generated_tests),
+            critic=_switched(options.critic, defaults.critic),
         )
 
     def _nothing(self, status: str) -> ApiError:
@@ -168,11 +181,12 @@ class Refiner:
     def _trajectory(
         self, request: Request, run: Run, status: str, detail: str, tenant: str, started: float
     ) -> Trajectory:
-        order = ranked(run.attempts)
+        order = ranked(run.attempts, run.scores)
         return Trajectory(
             id=request.id,
             problem=run.problem or Problem(id=request.id, statement=request.messages[-1]["content"]),
-            attempts=tuple(run.attempts),
+            attempts=tuple(replace(attempt, score=run.scores.get(index)) for index, attempt in enumerate(run.attempts)),
+            written=run.written,
             accepted=order[0] if order else None,
             status=status,  # type: ignore[arg-type]
             model_version=request.sampling.model,
@@ -187,11 +201,10 @@ class Refiner:
 
     def _answer(self, trajectory: Trajectory, wanted: int) -> Answer:
         attempts, problem = trajectory.attempts, trajectory.problem
-        order = ranked(attempts)
+        order = ranked(attempts, {index: one.score for index, one in enumerate(attempts) if one.score is not None})
         chosen = distinct(attempts, order)
         chosen = [*chosen, *(index for index in order if index not in chosen)][:wanted]
         best = attempts[order[0]]
-        verdict = best.verdict
         return Answer(
             choices=tuple(
                 Choice(
@@ -203,9 +216,7 @@ class Refiner:
                 for index in chosen
             ),
             verdict=claim(problem, best),
-            tests_source=problem.visible_source,
-            tests_passed=verdict.passed if verdict else 0,
-            tests_total=len(problem.visible) if verdict is None else verdict.total,
+            tests=_tests(trajectory, best),
             candidates=len(attempts),
             rounds=trajectory.rounds,
             model_version=trajectory.model_version,
@@ -215,7 +226,7 @@ class Refiner:
         )
 
     def _count(self, answer: Answer, status: str) -> None:
-        self.metrics.verdicts.labels(answer.verdict, answer.tests_source).inc()
+        self.metrics.verdicts.labels(answer.verdict, answer.tests.source).inc()
         self.metrics.candidates.observe(answer.candidates)
         self.metrics.rounds.observe(answer.rounds)
         if status == "deadline":
@@ -225,3 +236,17 @@ class Refiner:
         for attempt in answer.attempts:
             if attempt.verdict is not None:
                 self.metrics.sandbox_runs.labels(attempt.verdict.outcome).inc()
+
+
+def _tests(trajectory: Trajectory, best: Attempt) -> Tests:
+    """The visible tests; where there are none, those the model wrote for the choice between programs."""
+    problem, verdict = trajectory.problem, best.verdict
+    if not problem.visible and trajectory.written:
+        passed = best.score.written_passed if best.score is not None else 0
+        return Tests(TestSource.GENERATED, passed, len(trajectory.written))
+    total = len(problem.visible) if verdict is None else verdict.total
+    return Tests(problem.visible_source, verdict.passed if verdict else 0, total)
+
+
+def _switched(asked: bool | None, default: bool) -> bool:
+    return default if asked is None else asked

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from agent.errors import EngineError
 from agent.extract import extract
-from agent.policy import Spend
+from agent.policy import Meter
 from agent.sandbox.contract import Isolation
 from agent.task import Message
-from memory.records import Candidate, CaseResult, Fault, Limits, Outcome, Sampling, Test, Verdict
+from memory.records import Candidate, CaseResult, Fault, Limits, Opinion, Outcome, Sampling, Test, Verdict
 
 
 def candidate(text: str, sampling: Sampling | None = None, finish_reason: str = "stop") -> Candidate:
@@ -46,6 +46,11 @@ class ScriptedPolicy:
     tokens: int | None = 10
     """What `count_tokens` says."""
     calls: list[tuple[list[Message], int, Sampling]] = field(default_factory=list)
+    prefixes: list[str] = field(default_factory=list)
+    """Of each call: how its answers were begun."""
+    opinion: tuple[float, ...] | None = None
+    """What `weigh` says."""
+    continues: bool = True
     closed: int = 0
     """Calls whose iterator was closed before its end."""
     _next: int = 0
@@ -55,31 +60,53 @@ class ScriptedPolicy:
         messages: Sequence[Message],
         n: int,
         sampling: Sampling,
+        meter: Meter,
         *,
+        prefix: str = "",
         entry_point: str | None = None,
-        spend: Spend = lambda prompt, completion: None,
     ) -> AsyncGenerator[Candidate]:
         """See Policy.sample."""
         self.calls.append((list(messages), n, sampling))
-        spend(3, 0)
+        self.prefixes.append(prefix)
+        meter.spend(3, 0)
         finished = False
         try:
-            for _ in range(n):
+            for place in range(n):
                 step = self.script[min(self._next, len(self.script) - 1)]
                 self._next += 1
                 await asyncio.sleep(self.delay_s)
                 if isinstance(step, EngineError):
                     raise step
-                made = candidate(step, sampling)
-                spend(0, made.completion_tokens)
+                seed = None if sampling.seed is None else sampling.seed + place
+                made = candidate(step, replace(sampling, seed=seed))
+                meter.spend(0, made.completion_tokens)
                 yield made
             finished = True
         finally:
             self.closed += not finished
 
+    async def weigh(
+        self, messages: Sequence[Message], words: Sequence[str], model: str, meter: Meter
+    ) -> tuple[float, ...] | None:
+        """See Policy.weigh."""
+        meter.spend(3, 1)
+        return self.opinion
+
     async def count_tokens(self, messages: Sequence[Message], model: str) -> int | None:
         """See Policy.count_tokens."""
         return self.tokens
+
+
+@dataclass
+class ScriptedCritic:
+    """Thinks of a program what the script says of the last text in it that the script knows, else 0.5."""
+
+    script: Mapping[str, float]
+
+    async def judge(self, messages: Sequence[Message], codes: Sequence[str], meter: Meter) -> list[Opinion]:
+        """See Critic.judge."""
+        chances = [([chance for text, chance in self.script.items() if text in code] or [0.5])[-1] for code in codes]
+        return [Opinion(passed=one, failed=1 - one, crashes=0.0, invalid=0.0, by="script") for one in chances]
 
 
 def passes_if(condition: Callable[[str], bool]) -> Callable[[str, Sequence[Test]], Verdict]:

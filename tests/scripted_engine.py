@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,6 +32,8 @@ class ScriptedEngine:
     ignores_n: bool = False
     cut_after: int | None = None
     """Frames after which a stream breaks off."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Probabilities of words as the first token of an answer."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     running: int = 0
@@ -54,6 +57,8 @@ class ScriptedEngine:
 
     async def _tokenize(self, request: Request) -> dict[str, Any]:
         body = await request.json()
+        if "prompt" in body:
+            return {"tokens": [self._id(body["prompt"])], "count": 1}
         return {"count": sum(len(message["content"].split()) for message in body["messages"])}
 
     async def _chat(self, request: Request) -> Response:
@@ -71,7 +76,19 @@ class ScriptedEngine:
         finally:
             self.running -= 1
 
+    def _id(self, word: str) -> int:
+        return [*self.weights, word].index(word)
+
     def _whole(self, body: dict[str, Any]) -> dict[str, Any]:
+        if "logprob_token_ids" in body:
+            told = [
+                {"token": f"token_id:{self._id(word)}", "logprob": math.log(weight)}
+                for word, weight in self.weights.items()
+            ]
+            return {
+                "choices": [{"index": 0, "logprobs": {"content": [{"top_logprobs": told}]}}],
+                "usage": {"prompt_tokens": 5, "completion_tokens": 1},
+            }
         text = self.reply(body, 0)
         return {
             "id": "chatcmpl-engine",

@@ -10,13 +10,12 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from agent.sandbox import compare
 from agent.sandbox.canary import TAMPERED, Canary
 from agent.sandbox.channel import Closed
 from agent.sandbox.plan import Literal, Plan, Stdio, Unit
 from agent.sandbox.process import WorkerLost, WorkerProcess
 from agent.sandbox.program import trace
-from agent.sandbox.results import cut, literal_case, make_case, reported_case
+from agent.sandbox.results import cut, literal_case, make_case, printed_case, reported_case
 from agent.sandbox.session import Program, Session, Tally
 from agent.sandbox.testimony import text
 from agent.sandbox.verdict import Case, Observed, assemble
@@ -178,7 +177,7 @@ class Run:
         return kept is not None and len(kept) >= len(self._planned.get(unit.index, unit.cases))
 
     async def _script(self, stdio: Stdio) -> None:
-        name, test = stdio.name, stdio.test
+        name = stdio.name
         if self._load is not None and self._load.result.outcome is Outcome.COMPILE_ERROR:
             self._cases[stdio.index] = {0: make_case(name, Outcome.COMPILE_ERROR, self._load.fault)}
             return
@@ -186,20 +185,17 @@ class Run:
             self._cases[stdio.index] = {0: make_case(name, *self._used_up())}
             return
         started = time.monotonic()
-        with Session(self._worker, self._program, self._tally, stdin=test.stdin) as session:
+        with Session(self._worker, self._program, self._tally, stdin=stdio.stdin) as session:
             failure, printed = await session.run_script()
             lines = session.take()
         seconds = time.monotonic() - started
-        expected, actual = cut(test.stdout), cut(printed)
         if failure is not None:
             if failure[0] is Outcome.COMPILE_ERROR:
                 self._load = make_case(name, *failure)
-            case = make_case(name, *failure, expected, actual, seconds=seconds, lines=lines)
-        elif compare.same_text(printed, test.stdout):
-            case = make_case(name, Outcome.PASSED, None, seconds=seconds, lines=lines)
+            expected = None if stdio.stdout is None else cut(stdio.stdout)
+            case = make_case(name, *failure, expected, cut(printed), seconds=seconds, lines=lines)
         else:
-            fault = Fault(type=Outcome.FAILED_TEST.value, message=f"{name}: the output differs from the expected one")
-            case = make_case(name, Outcome.FAILED_TEST, fault, expected, actual, seconds=seconds, lines=lines)
+            case = printed_case(stdio, printed, seconds, lines)
         self._cases[stdio.index] = {0: case}
 
     def _end_all(self, literals: list[Literal], units: list[Unit], outcome: Outcome, fault: Fault | None) -> None:

@@ -18,7 +18,7 @@ from agent.errors import BadTests
 from agent.sandbox import compare
 from agent.sandbox.claim import NOT_LITERAL, Check, claim, constant, is_plain_call, literal_value, shortened
 from agent.sandbox.suite import cases
-from memory.records import AssertTest, CallTest, CodeTest, StdioTest, Test
+from memory.records import AssertTest, CallTest, CodeTest, ProbeTest, StdioTest, Test
 
 MAX_SOURCE = 1 << 20
 
@@ -30,7 +30,8 @@ class Literal:
     index: int
     name: str
     call: str
-    check: Check
+    check: Check | None
+    """None: the result is noted, not judged."""
     expected: str | None
     """What the result should be, as text for feedback."""
     assertion: bool
@@ -63,7 +64,9 @@ class Stdio:
 
     index: int
     name: str
-    test: StdioTest
+    stdin: str
+    stdout: str | None
+    """None: what is printed is noted, not judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,11 @@ def _made(tests: tuple[Test, ...], entry_point: str | None, prelude: str) -> Pla
     for index, test in enumerate(tests):
         match test:
             case StdioTest():
-                stdio.append(Stdio(index, f"stdin {index + 1}", test))
+                stdio.append(Stdio(index, f"stdin {index + 1}", test.stdin, test.stdout))
+            case ProbeTest(stdin=str(text)):
+                stdio.append(Stdio(index, f"stdin {index + 1}", text, None))
+            case ProbeTest():
+                literals.append(_probe(index, test, foreign))
             case AssertTest():
                 tree = _parse(test.source, "a test")
                 literal = _literal_assert(index, tree, foreign)
@@ -159,6 +166,13 @@ def _call(index: int, test: CallTest, foreign: frozenset[str]) -> Literal | Unit
         check,
         shortened(test.expected, 500),
     )
+
+
+def _probe(index: int, test: ProbeTest, foreign: frozenset[str]) -> Literal:
+    call = (test.call or "").strip()
+    if not is_plain_call(_parse(call, "a probe", mode="eval").body, foreign):  # type: ignore[arg-type]
+        raise BadTests(f"the probe {shortened(call)} is no call of the program with literal arguments")
+    return Literal(index, shortened(call), call, None, None, assertion=False)
 
 
 def _literal_assert(index: int, tree: ast.Module, foreign: frozenset[str]) -> Literal | None:

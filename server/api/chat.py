@@ -111,7 +111,7 @@ def _log_fields(answer: Answer) -> dict[str, Any]:
     return {
         "trajectory": answer.trajectory_id,
         "verdict": answer.verdict,
-        "tests_source": str(answer.tests_source),
+        "tests_source": str(answer.tests.source),
         "candidates": answer.candidates,
         "rounds": answer.rounds,
         "model_version": answer.model_version,

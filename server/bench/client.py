@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import TracebackType
@@ -29,8 +30,8 @@ class Question:
     statement: str
     seed: int
     max_tokens: int
-    refine_deadline_s: float | None
-    """Budget for the refined model; None asks for a plain completion."""
+    options: Mapping[str, Any] | None
+    """The request field `burnish`; None asks for a plain completion."""
 
     def body(self) -> dict[str, Any]:
         """The chat completion request."""
@@ -41,8 +42,8 @@ class Question:
             "max_tokens": self.max_tokens,
             "seed": self.seed,
         }
-        if self.refine_deadline_s is not None:
-            body["burnish"] = {"deadline_s": self.refine_deadline_s}
+        if self.options is not None:
+            body["burnish"] = dict(self.options)
         return body
 
 

@@ -19,8 +19,10 @@ from agent.extract import extract
 from agent.sandbox.contract import Sandbox
 from memory.records import Outcome, Problem
 from server.bench.client import REFINED_MODEL, BenchClient, Question, Reply, ServerError
+from server.bench.ladder import LADDER
 from server.bench.report import summary
 from server.bench.rows import Row
+from server.bench.stripping import stripped
 
 RESULT_VERSION = 1
 
@@ -31,7 +33,7 @@ class BenchSettings:
 
     file: str
     modes: tuple[str, ...] = ("base", "refined")
-    """`base`, `refined` or a model that the server lists."""
+    """`base`, `refined`, a rung of the ladder, or a model that the server lists."""
     limit: int | None = None
     seed: int | None = None
     """None: requests start from seed 0 and problems keep the file's order."""
@@ -39,6 +41,10 @@ class BenchSettings:
     concurrency: int = 8
     deadline_s: float = 600.0
     max_tokens: int = 1024
+    max_candidates: int | None = None
+    """Programs per refined answer; None is the server's own number."""
+    without_examples: bool = False
+    """Whether the examples are taken out of the statements before they are asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ def model_of(mode: str, models: Sequence[str]) -> str:
 
     base: the first listed model that is not the refined one, which a Burnish server lists second.
     """
-    if mode == "refined":
+    if mode == "refined" or mode in LADDER:
         wanted = [model for model in models if model == REFINED_MODEL]
     elif mode == "base":
         wanted = [model for model in models if model != REFINED_MODEL]
@@ -88,6 +94,8 @@ def identity(settings: BenchSettings, problems: Iterable[Problem], models: dict[
         "seed": settings.seed,
         "deadline_s": settings.deadline_s,
         "max_tokens": settings.max_tokens,
+        "max_candidates": settings.max_candidates,
+        "without_examples": settings.without_examples,
         "base_model": models.get("base"),
     }
 
@@ -105,15 +113,16 @@ async def measure(
     """Ask and judge every task, `settings.concurrency` at a time; each row goes to `keep` when it is complete."""
     session, started = time.time(), time.perf_counter()
     waiting = iter(tasks)
+    options = _options(mode, settings) if model == REFINED_MODEL else None
 
     async def work() -> None:
         for task in waiting:
             question = Question(
                 model=model,
-                statement=task.problem.statement,
+                statement=stripped(task.problem) if settings.without_examples else task.problem.statement,
                 seed=(settings.seed or 0) + task.index,
                 max_tokens=settings.max_tokens,
-                refine_deadline_s=settings.deadline_s if mode == "refined" else None,
+                options=options,
             )
             row = await _row(mode, task.problem, question, client, sandbox)
             keep(replace(row, session=session, at_seconds=time.perf_counter() - started))
@@ -124,6 +133,13 @@ async def measure(
                 group.create_task(work())
     except ExceptionGroup as failures:  # only keeping a row can fail, and then for every worker in the same way
         raise failures.exceptions[0] from failures
+
+
+def _options(mode: str, settings: BenchSettings) -> dict[str, Any]:
+    options: dict[str, Any] = {"deadline_s": settings.deadline_s, **LADDER.get(mode, {})}
+    if settings.max_candidates is not None:
+        options["max_candidates"] = settings.max_candidates
+    return options
 
 
 async def _row(mode: str, problem: Problem, question: Question, client: BenchClient, sandbox: Sandbox) -> Row:

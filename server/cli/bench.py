@@ -22,6 +22,7 @@ from agent.sandbox.pool import WorkerPool
 from agent.settings import SandboxSettings
 from memory.records import Problem
 from server.bench.client import BenchClient, ServerError
+from server.bench.ladder import LADDER
 from server.bench.report import show
 from server.bench.rows import MismatchError, Row, RowFile
 from server.bench.run import BenchSettings, ModeError, choose, identity, measure, model_of, result
@@ -36,6 +37,15 @@ def bench(
     mode: Annotated[
         str, typer.Option(help="Comma-separated: base, refined, or a model the server lists, such as actor@3.")
     ] = "base,refined",
+    ablate: Annotated[
+        bool, typer.Option(help="The ladder instead of --mode: base, then each part of the loop switched on in turn.")
+    ] = False,
+    max_candidates: Annotated[
+        int | None, typer.Option(min=1, help="Programs per refined answer; the server's own number if not given.")
+    ] = None,
+    without_examples: Annotated[
+        bool, typer.Option(help="Take the examples out of the statements (HumanEval form) before asking.")
+    ] = False,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Ask only N problems: the first N, or with --seed N in shuffled order.")
     ] = None,
@@ -65,11 +75,20 @@ def bench(
     The hidden tests stay in this process. A run that was stopped goes on when the same --out is given.
     Exit status: 0 all measured, 1 something could not be measured, 2 bad usage.
     """
-    modes = tuple(dict.fromkeys(name.strip() for name in mode.split(",") if name.strip()))
+    named = tuple(dict.fromkeys(name.strip() for name in mode.split(",") if name.strip()))
+    modes = ("base", *LADDER) if ablate else named
     if not modes:
         raise typer.BadParameter("names no mode", param_hint="--mode")
     settings = BenchSettings(
-        file=str(file), modes=modes, limit=limit, seed=seed, url=url, concurrency=concurrency, deadline_s=deadline
+        file=str(file),
+        modes=modes,
+        limit=limit,
+        seed=seed,
+        url=url,
+        concurrency=concurrency,
+        deadline_s=deadline,
+        max_candidates=max_candidates,
+        without_examples=without_examples,
     )
     try:
         outcome = asyncio.run(run(settings, load(file), out, api_key=api_key, start_sandbox=start_pool))

@@ -32,11 +32,11 @@ class BurnishOptions(BaseModel):
     max_rounds: int | None = Field(default=None, ge=0)
     deadline_s: float | None = Field(default=None, gt=0)
     refine: bool = True
-    memory: bool = True
-    critic: bool = True
-    repair: bool = True
-    prefix_seeds: bool = True
-    generated_tests: bool = True
+    memory: bool | None = None
+    critic: bool | None = None
+    repair: bool | None = None
+    prefix_seeds: bool | None = None
+    generated_tests: bool | None = None
     trace: bool = False
 
 

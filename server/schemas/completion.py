@@ -48,7 +48,7 @@ def burnish_field(answer: Answer, *, trace: bool) -> dict[str, Any]:
     totals = answer.totals
     field: dict[str, Any] = {
         "verdict": answer.verdict,
-        "tests": {"source": answer.tests_source, "passed": answer.tests_passed, "total": answer.tests_total},
+        "tests": {"source": answer.tests.source, "passed": answer.tests.passed, "total": answer.tests.total},
         "candidates": answer.candidates,
         "rounds": answer.rounds,
         "model_version": answer.model_version,
@@ -57,7 +57,7 @@ def burnish_field(answer: Answer, *, trace: bool) -> dict[str, Any]:
             "total": round(totals.total_seconds, 4),
             "engine": round(totals.engine_seconds, 4),
             "sandbox": round(totals.sandbox_seconds, 4),
-            "critic": 0.0,
+            "critic": round(totals.critic_seconds, 4),
             "memory": 0.0,
             "overhead": round(totals.overhead_seconds, 4),
         },

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.budget import Budget, next_step
+from agent.budget import SAMPLES, Budget, next_step
 
 
-def schedule(budget: Budget) -> list[tuple[str, int]]:
-    steps: list[tuple[str, int]] = []
+def schedule(**limits: Any) -> list[tuple[str, int]]:
+    """Kinds and numbers of all steps, if nothing ever passes."""
+    budget = Budget(deadline=0, **limits)
+    made: list[tuple[str, int]] = []
     spent = rounds = 0
-    while (step := next_step(budget, spent, rounds)) is not None:
-        steps.append((step.kind, step.candidates))
-        spent += step.candidates
-        rounds += step.kind == "repair"
-    return steps
+    while (found := next_step(budget, spent, len(made), rounds)) is not None:
+        step, count = found
+        made.append((step.kind, count))
+        spent += count
+        rounds += step.kind == "round"
+    return made
 
 
 def test_the_default_budget() -> None:
-    assert schedule(Budget(deadline=0)) == [("first", 1), ("sample", 12), ("repair", 1), ("repair", 1), ("repair", 1)]
+    made = schedule()
+    assert made[0] == ("first", 1)
+    assert [kind for kind, _ in made[1 : 1 + len(SAMPLES)]] == ["sample"] * len(SAMPLES)
+    assert made[1 + len(SAMPLES) :] == [("round", 1)] * 3
+    assert sum(count for _, count in made) == 16
 
 
-def test_without_rounds_or_repair_all_candidates_are_samples() -> None:
-    assert schedule(Budget(deadline=0, max_rounds=0)) == [("first", 1), ("sample", 15)]
-    assert schedule(Budget(deadline=0, repair=False)) == [("first", 1), ("sample", 15)]
+def test_without_rounds_all_candidates_are_samples() -> None:
+    for limits in ({"max_rounds": 0}, {"repair": False, "prefix_seeds": False}):
+        made = schedule(**limits)
+        assert [kind for kind, _ in made] == ["first"] + ["sample"] * len(SAMPLES)
+        assert sum(count for _, count in made) == 16
 
 
 @given(st.integers(1, 80), st.integers(0, 20))
 def test_every_budget_is_kept(candidates: int, rounds: int) -> None:
-    steps = schedule(Budget(deadline=0, max_candidates=candidates, max_rounds=rounds))
+    steps = schedule(max_candidates=candidates, max_rounds=rounds)
     assert sum(count for _, count in steps) <= candidates
-    assert sum(kind == "repair" for kind, _ in steps) <= rounds
+    assert sum(kind == "round" for kind, _ in steps) <= rounds
     assert all(count > 0 for _, count in steps)
     assert steps[0] == ("first", 1)

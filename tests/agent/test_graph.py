@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from agent.budget import Budget
+from agent.budget import QUORUM, SAMPLES, UNTESTED_QUORUM, Budget
 from agent.errors import EngineRefused, EngineUnavailable
 from agent.graph import Request, Services, State, build_graph, initial_state
 from agent.run import Run
-from memory.records import Outcome, Sampling, TestSource
-from tests.fakes import ScriptedPolicy, ScriptedSandbox, passes_if, program
+from memory.records import CaseResult, Outcome, ProbeTest, Sampling, Test, TestSource, Verdict
+from tests.fakes import ScriptedCritic, ScriptedPolicy, ScriptedSandbox, passes_if, program
 
 RIGHT = program("def add(a, b):\n    return a + b")
 WRONG = program("def add(a, b):\n    return a - b")
@@ -31,11 +32,19 @@ def request(ask: str = ASK, seconds: float = 20.0, **budget: Any) -> Request:
     )
 
 
-async def refine(asked: Request, policy: ScriptedPolicy, sandbox: ScriptedSandbox) -> tuple[State, Run, list[str]]:
+def services(
+    policy: ScriptedPolicy, sandbox: ScriptedSandbox, run: Run, critic: ScriptedCritic | None = None
+) -> Services:
+    return Services(policy, sandbox, critic or ScriptedCritic({}), run)
+
+
+async def refine(
+    asked: Request, policy: ScriptedPolicy, sandbox: ScriptedSandbox, critic: ScriptedCritic | None = None
+) -> tuple[State, Run, list[str]]:
     lines: list[str] = []
     run = Run(lines.append)
     state = await build_graph().ainvoke(
-        initial_state(asked), context=Services(policy, sandbox, run), config={"recursion_limit": 1000}
+        initial_state(asked), context=services(policy, sandbox, run, critic), config={"recursion_limit": 1000}
     )
     return state, run, lines  # type: ignore[return-value]
 
@@ -51,8 +60,12 @@ async def test_a_right_first_answer_costs_one_candidate() -> None:
     assert state["ending"] == "finished"
 
 
-async def test_a_wide_call_stops_at_the_first_verified_program_and_aborts_the_rest() -> None:
-    policy = ScriptedPolicy([WRONG, WRONG, RIGHT, WRONG], delay_s=0.01)
+def failing(count: int) -> list[str]:
+    return [program(f"def add(a, b):\n    return a - b - {place}") for place in range(count)]
+
+
+async def test_a_wide_call_stops_when_the_choice_is_safe_and_aborts_the_rest() -> None:
+    policy = ScriptedPolicy([WRONG, WRONG, *[RIGHT] * QUORUM, WRONG], delay_s=0.01)
     sandbox = ScriptedSandbox(passes_if(lambda code: "+" in code))
     state, _, _ = await refine(request(), policy, sandbox)
     accepted = state["attempts"][state["accepted"] or 0]
@@ -62,38 +75,112 @@ async def test_a_wide_call_stops_at_the_first_verified_program_and_aborts_the_re
     assert (policy.calls[1][2].temperature, policy.calls[1][2].min_p) == (0.8, 0.05)
 
 
+async def test_later_samples_are_begun_as_code() -> None:
+    policy = ScriptedPolicy(failing(40))
+    await refine(request(repair=False, prefix_seeds=False), policy, ScriptedSandbox(passes_if(lambda code: False)))
+    assert policy.prefixes == ["", "", "", "```python\n"]
+    assert policy.calls[-1][2].stop == ("\n```\n",) and policy.calls[0][2].stop == ()
+    plain = ScriptedPolicy(failing(40), continues=False)
+    await refine(request(), plain, ScriptedSandbox(passes_if(lambda code: False)))
+    assert set(plain.prefixes) == {""}, "not every engine goes on from a beginning"
+
+
 async def test_repair_shows_the_concrete_failure() -> None:
-    policy = ScriptedPolicy([WRONG] * 13 + [RIGHT])
+    policy = ScriptedPolicy([WRONG, *failing(12), RIGHT])
     state, run, _ = await refine(request(), policy, ScriptedSandbox(passes_if(lambda code: "+" in code)))
-    messages, _, _ = policy.calls[2]
+    messages, _, _ = policy.calls[1 + len(SAMPLES)]
     assert messages[1]["role"] == "assistant" and "a - b" in messages[1]["content"]
     assert "Expected: 2" in messages[2]["content"] and "Got: 3" in messages[2]["content"]
     accepted = state["attempts"][state["accepted"] or 0]
     assert accepted.origin == "repair" and accepted.parent == 0 and accepted.round == 1
-    assert run.rounds == 1
+    assert run.rounds >= 1
+
+
+async def test_the_critic_chooses_among_equal_failures() -> None:
+    policy = ScriptedPolicy(failing(13))
+    critic = ScriptedCritic({"- 2": 0.9})
+    await refine(request(), policy, ScriptedSandbox(passes_if(lambda code: False)), critic)
+    assert "a - b - 2" in policy.calls[1 + len(SAMPLES)][0][1]["content"]
+    policy = ScriptedPolicy(failing(13))
+    await refine(request(critic=False), policy, ScriptedSandbox(passes_if(lambda code: False)), critic)
+    assert "a - b - 0" in policy.calls[1 + len(SAMPLES)][0][1]["content"], "the earliest, where nobody is asked"
+
+
+async def test_refine_goes_on_from_the_beginning_of_what_passes() -> None:
+    """One program passes, fewer than a safe choice needs; the critic thinks best of its first line."""
+    passing = program("def add(a, b):\n    c = a\n    d = b\n    return c + d")
+    policy = ScriptedPolicy([*failing(12), passing, *failing(9)])
+    critic = ScriptedCritic({"c = a": 0.9, "d = b": 0.2})
+    sandbox = ScriptedSandbox(passes_if(lambda code: "+" in code))
+    state, run, _ = await refine(request(), policy, sandbox, critic)
+    assert policy.prefixes[1 + len(SAMPLES)] == "```python\ndef add(a, b):\n    c = a\n"
+    made = state["attempts"][-1]
+    assert made.origin == "refine" and made.parent == 12 and run.rounds == 3
+    assert state["accepted"] == 12
+    without = ScriptedPolicy([*failing(12), passing, *failing(9)])
+    await refine(request(prefix_seeds=False), without, sandbox, critic)
+    assert without.prefixes[1 + len(SAMPLES)] == "```python\n", "a fresh sample instead"
 
 
 async def test_the_budget_bounds_candidates_and_rounds() -> None:
     policy = ScriptedPolicy([WRONG])
     state, run, _ = await refine(
-        request(max_candidates=9, max_rounds=2), policy, ScriptedSandbox(passes_if(lambda c: False))
+        request(max_candidates=11, max_rounds=2), policy, ScriptedSandbox(passes_if(lambda c: False))
     )
-    assert len(state["attempts"]) == 9 == sum(n for _, n, _ in policy.calls)
+    assert len(state["attempts"]) == 11 == sum(n for _, n, _ in policy.calls)
     assert run.rounds == 2
     assert state["accepted"] == 0, "the earliest of equals"
 
 
-async def test_repair_switched_off_samples_everything_at_once() -> None:
-    policy = ScriptedPolicy([WRONG])
-    await refine(request(max_candidates=8, repair=False), policy, ScriptedSandbox(passes_if(lambda c: False)))
-    assert [n for _, n, _ in policy.calls] == [1, 7]
+async def test_a_program_that_comes_again_is_not_run_again() -> None:
+    sandbox = ScriptedSandbox(passes_if(lambda c: False))
+    state, _, _ = await refine(request(repair=False), ScriptedPolicy([WRONG], delay_s=0.002), sandbox)
+    assert len(state["attempts"]) == 16 and len(sandbox.runs) < 16
+    assert all(attempt.verdict is not None for attempt in state["attempts"])
 
 
-async def test_without_tests_a_program_that_loads_is_enough() -> None:
-    policy, sandbox = ScriptedPolicy([RIGHT]), ScriptedSandbox(passes_if(lambda code: True))
-    state, run, _ = await refine(request("Write a Python function add(a, b)."), policy, sandbox)
-    assert len(state["attempts"]) == 1
+async def test_passing_programs_are_compared_by_their_answers() -> None:
+    """Two of three programs that pass answer alike where the statement says nothing."""
+    programs = [program(f"def add(a, b):\n    return a + b + {n} * (a > 1)") for n in (1, 0, 0)]
+    programs[2] = program("def add(a, b):\n    return b + a + 0 * (a > 1)")
+
+    def judge(code: str, tests: Sequence[Test]) -> Verdict:
+        names: dict[str, Any] = {}
+        exec(code, names)
+        cases = [
+            CaseResult(name="", outcome=Outcome.PASSED, actual=str(eval(test.call or "", names)))
+            if isinstance(test, ProbeTest)
+            else CaseResult(name="", outcome=Outcome.PASSED)
+            for test in tests
+        ]
+        return Verdict(id="", outcome=Outcome.PASSED, passed=len(tests), total=len(tests), cases=tuple(cases))
+
+    def failing_first(code: str, tests: Sequence[Test]) -> Verdict:
+        return judge(code, tests) if "+" in code else passes_if(lambda c: False)(code, tests)
+
+    state, run, lines = await refine(
+        request(), ScriptedPolicy([WRONG, *programs], delay_s=0.01), ScriptedSandbox(failing_first), ScriptedCritic({})
+    )
+    assert len(run.scores) == 3 and state["accepted"] == 2, "the earlier of the two"
+    assert run.scores[2].agreement == run.scores[3].agreement > run.scores[1].agreement  # type: ignore[operator]
+    assert "3 different programs compared" in lines
+    state, run, _ = await refine(
+        request(generated_tests=False), ScriptedPolicy([WRONG, *programs]), ScriptedSandbox(failing_first)
+    )
+    assert state["accepted"] == 1 and not run.scores
+
+
+async def test_without_tests_the_model_writes_some_and_programs_are_compared() -> None:
+    ask, answer = "Write a Python function add(a, b).", "```python\nassert add(1, 1) == 2\nassert add(1) == 3\n```"
+    policy = ScriptedPolicy([RIGHT, answer, RIGHT], delay_s=0.01)
+    sandbox = ScriptedSandbox(passes_if(lambda code: True))
+    state, run, _ = await refine(request(ask), policy, sandbox)
+    assert len(state["attempts"]) == UNTESTED_QUORUM
+    assert [test.call for test in run.written] == ["add(1, 1)", "add(1)"]
     assert run.problem is not None and run.problem.visible_source is TestSource.NONE
+    single = ScriptedPolicy([RIGHT])
+    state, _, _ = await refine(request(ask, generated_tests=False), single, sandbox)
+    assert len(state["attempts"]) == 1, "a program that loads is all that can be had"
 
 
 async def test_the_deadline_returns_the_best_so_far() -> None:
@@ -143,7 +230,7 @@ async def test_a_prompt_the_engine_refuses_ends_the_search_with_what_there_is() 
 async def test_cancelling_closes_the_engine_call_and_the_sandbox_and_keeps_what_was_made() -> None:
     policy, sandbox = ScriptedPolicy([WRONG], delay_s=0.05), ScriptedSandbox(passes_if(lambda code: False), delay_s=0.2)
     run, before = Run(), asyncio.all_tasks()
-    task = asyncio.create_task(build_graph().ainvoke(initial_state(request()), context=Services(policy, sandbox, run)))
+    task = asyncio.create_task(build_graph().ainvoke(initial_state(request()), context=services(policy, sandbox, run)))
     await asyncio.sleep(0.45)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -166,7 +253,7 @@ async def test_missing_imports_of_the_statement_are_put_before_the_program() -> 
     policy = ScriptedPolicy([program("def f(x: List[int]) -> int:\n    return sum(x)")])
     sandbox = ScriptedSandbox(passes_if(lambda code: True))
     await refine(request(ask), policy, sandbox)
-    assert sandbox.preludes == ["from typing import List\n"]
+    assert set(sandbox.preludes) == {"from typing import List\n"}
 
 
 async def test_the_checkpoint_shows_the_request_afterwards(tmp_path: Path) -> None:
@@ -174,7 +261,7 @@ async def test_the_checkpoint_shows_the_request_afterwards(tmp_path: Path) -> No
     config: Any = {"configurable": {"thread_id": "traj_1"}}
     async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "checkpoints.sqlite")) as saver:
         graph = build_graph(saver)
-        await graph.ainvoke(initial_state(request()), config=config, context=Services(policy, sandbox, Run()))
+        await graph.ainvoke(initial_state(request()), config=config, context=services(policy, sandbox, Run()))
     async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "checkpoints.sqlite")) as saver:
         kept = await build_graph(saver).aget_state(config)
     assert [attempt.candidate.code for attempt in kept.values["attempts"]][-1].endswith("a + b\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent import prompts
-from memory.records import Attempt, CaseResult, Fault, Outcome, Verdict
+from memory.records import Attempt, CaseResult, Fault, Outcome, Problem, Verdict
 from tests.fakes import candidate, program
 
 
@@ -14,7 +14,9 @@ def attempt(verdict: Verdict) -> Attempt:
 
 def repair_turn(verdict: Verdict) -> str:
     chat = ({"role": "user", "content": "Write f."},)
-    messages = prompts.repair(chat, attempt(verdict), verdict)
+    prompt = prompts.repair(chat, attempt(verdict), verdict)
+    assert prompt.prefix == "```python\n", "the answer is begun as code"
+    messages = prompt.messages
     assert messages[0] == chat[0]
     assert messages[1]["content"] == "```python\ndef f(x):\n    return x[0]\n```"
     return messages[2]["content"].split("\n\n")[0]
@@ -43,3 +45,20 @@ def test_long_values_are_cut_in_the_middle() -> None:
     case = CaseResult(name="f(x)", outcome=Outcome.FAILED_TEST, expected="1" * 5000, actual="2")
     verdict = Verdict(id="", outcome=Outcome.FAILED_TEST, passed=0, total=1, cases=(case,))
     assert len(repair_turn(verdict)) < 1000
+
+
+def test_an_answer_is_begun_with_the_unfinished_code_of_the_statement() -> None:
+    statement = 'Complete:\n```python\nimport math\n\ndef f(x):\n    """Root."""\n```'
+    chat = ({"role": "user", "content": statement},)
+    begun = prompts.begun(chat, Problem(id="p", statement=statement, entry_point="f"))
+    assert begun.messages == chat
+    assert begun.prefix == '```python\nimport math\n\ndef f(x):\n    """Root."""\n'
+    assert prompts.begun(chat, Problem(id="p", statement="Write f.", entry_point="f")).prefix == "```python\n"
+    assert prompts.continued(chat, "def f(x):\n").prefix == "```python\ndef f(x):\n"
+
+
+def test_tests_are_asked_for_instead_of_the_program() -> None:
+    chat = ({"role": "system", "content": "Be short."}, {"role": "user", "content": "Write f."})
+    before, asked = prompts.tests(chat, "f", 5)
+    assert before == chat[0]
+    assert asked["content"].startswith("Write f.\n\nDo not write the program. Write 5 tests for `f`")

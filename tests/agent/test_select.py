@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from agent.budget import QUORUM, UNTESTED_QUORUM, Budget
 from agent.select import claim, distinct, enough, ranked
-from memory.records import AssertTest, Attempt, Outcome, Problem, TestSource, Verdict
+from memory.records import AssertTest, Attempt, Opinion, Outcome, Problem, Score, TestSource, Verdict
 from tests.fakes import candidate, program
 
 
@@ -33,7 +38,42 @@ def test_order() -> None:
 def test_distinct_programs() -> None:
     attempts = [attempt(Outcome.PASSED, 2, code=code) for code in ("x = 1", "x = 2", "x = 1")]
     assert distinct(attempts, [0, 2, 1]) == [0, 1]
-    assert enough(attempts, 2) and not enough(attempts, 3)
+
+
+@pytest.mark.parametrize(
+    ("passed", "limits", "expected"),
+    [
+        ("+", {}, True),
+        ("-", {}, False),
+        ("-" + "+" * (QUORUM - 1), {}, QUORUM == 1),
+        ("-" + "+" * QUORUM, {}, True),
+        ("-+", {"generated_tests": False}, True),
+        ("+", {"wanted": 2}, False),
+        ("++", {"wanted": 2}, True),
+    ],
+)
+def test_when_a_choice_is_safe(passed: str, limits: dict[str, Any], expected: bool) -> None:
+    attempts = [
+        attempt(Outcome.PASSED, 2, code=f"x = {place}") if one == "+" else attempt(Outcome.FAILED_TEST)
+        for place, one in enumerate(passed)
+    ]
+    assert enough(attempts, PROBLEM, Budget(deadline=0, **limits)) is expected
+
+
+def test_without_tests_programs_are_compared() -> None:
+    untested = Problem(id="p", statement="")
+    loads = [attempt(Outcome.PASSED, 0, 0)] * UNTESTED_QUORUM
+    assert enough(loads, untested, Budget(deadline=0)) and not enough(loads[1:], untested, Budget(deadline=0))
+    assert enough(loads[:1], untested, Budget(deadline=0, generated_tests=False))
+
+
+def test_what_a_comparison_found_out_decides_between_equals_only() -> None:
+    attempts = [attempt(Outcome.PASSED, 2), attempt(Outcome.PASSED, 2), attempt(Outcome.FAILED_TEST, 1)]
+    likely = Opinion(passed=0.9, failed=0.1, crashes=0.0, invalid=0.0, by="m")
+    scores = {0: Score(agreement=0.5), 1: Score(agreement=0.7), 2: Score(agreement=1.0)}
+    assert ranked(attempts, scores) == [1, 0, 2]
+    assert ranked(attempts, {0: Score(agreement=0.7), 1: Score(agreement=0.7, critic=likely)}) == [1, 0, 2]
+    assert ranked(attempts, {0: Score(agreement=0.6, consensus=1.0), 1: Score(agreement=0.7, consensus=0.5)})[0] == 0
 
 
 def test_the_claim_is_never_more_than_was_checked() -> None:

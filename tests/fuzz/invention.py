@@ -6,7 +6,7 @@ import ast
 import re
 import warnings
 
-from memory.records import AssertTest, CallTest, CodeTest, StdioTest, Test
+from memory.records import AssertTest, CallTest, CodeTest, ProbeTest, StdioTest, Test
 
 _TOKEN = re.compile(r"\w+(?:\.\w+)?|[^\w\s]")
 _OURS = re.compile(r"\bmade\b|\braised\b|\berror\b")
@@ -19,7 +19,7 @@ def invented(test: Test, statement: str) -> str | None:
             return _missing(expected, statement)
         case StdioTest(stdin=stdin, stdout=stdout):
             return _missing_lines(stdin, statement) or _missing_lines(stdout, statement)
-        case CodeTest():
+        case CodeTest() | ProbeTest():
             return None
         case AssertTest(source=source):
             return None if _OURS.search(source) else _missing_constants(source, statement)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from memory.records import AssertTest, CallTest, CodeTest, StdioTest, Test
+from memory.records import AssertTest, CallTest, CodeTest, ProbeTest, StdioTest, Test
 from tests.hostile.corpus import Program
 
 _SECONDS = 10.0
@@ -77,7 +77,7 @@ def _statement(test: Test, entry_point: str | None) -> str:
             return ""
         case CodeTest():
             return test.source
-        case StdioTest():
+        case StdioTest() | ProbeTest():
             return ""
 
 

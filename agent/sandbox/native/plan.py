@@ -10,7 +10,7 @@ from agent.sandbox.claim import shortened
 from agent.sandbox.native import expectation
 from agent.sandbox.native.language import Language
 from agent.sandbox.plan import MAX_SOURCE, Stdio
-from memory.records import CallTest, StdioTest, Test
+from memory.records import CallTest, ProbeTest, StdioTest, Test
 
 _EXPECTATION = 500
 
@@ -42,7 +42,9 @@ def make(tests: Sequence[Test], language: Language) -> Plan:
     for index, test in enumerate(tests):
         match test:
             case StdioTest():
-                stdio.append(Stdio(index, f"stdin {index + 1}", test))
+                stdio.append(Stdio(index, f"stdin {index + 1}", test.stdin, test.stdout))
+            case ProbeTest(stdin=str(text)):
+                stdio.append(Stdio(index, f"stdin {index + 1}", text, None))
             case CallTest():
                 if len(test.call) > MAX_SOURCE or not test.call.strip():
                     raise BadTests(f"tests[{index}]: a call is empty or longer than {MAX_SOURCE} characters")

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from agent.sandbox import compare
 from agent.sandbox.channel import Closed
 from agent.sandbox.native import values
 from agent.sandbox.native.plan import Call, Plan
@@ -20,7 +19,7 @@ from agent.sandbox.native.process import Allowed, Ended, Process
 from agent.sandbox.native.runtime import Artifact, Refused, Runtime, Source
 from agent.sandbox.plan import Stdio
 from agent.sandbox.process import WorkerProcess
-from agent.sandbox.results import cut, difference, make_case
+from agent.sandbox.results import cut, difference, make_case, printed_case
 from agent.sandbox.testimony import text
 from agent.sandbox.verdict import Case, Observed, assemble, of_exit
 from agent.sandbox.wire.codec import Json, Malformed
@@ -191,26 +190,22 @@ class NativeRun:
 
     async def _script(self, artifact: Artifact, stdio: Stdio) -> None:
         started = time.monotonic()
-        name, test = stdio.name, stdio.test
-        with Process(self._worker, artifact.command, artifact.image, self._allowed(artifact), test.stdin) as process:
+        name = stdio.name
+        with Process(self._worker, artifact.command, artifact.image, self._allowed(artifact), stdio.stdin) as process:
             ended = await process.ended()
         self._collect(ended)
         seconds = time.monotonic() - started
         printed = ended.stdout.decode("utf-8", "surrogateescape")
-        expected, actual = cut(test.stdout), cut(printed)
         if ended.exit.status != 0 or ended.exit.reason is not None or ended.overflow:
             outcome, fault = self._why(ended)
             if fault.type == _EXITED:
                 fault = replace(fault, message=f"the program ended with status {ended.exit.status}")
             if outcome is Outcome.COMPILE_ERROR:
                 raise Refused(fault)
-            self._cases[stdio.index] = make_case(name, outcome, fault, expected, actual, seconds=seconds)
-        elif compare.same_text(printed, test.stdout):
-            self._cases[stdio.index] = make_case(name, Outcome.PASSED, None, seconds=seconds)
+            expected = None if stdio.stdout is None else cut(stdio.stdout)
+            self._cases[stdio.index] = make_case(name, outcome, fault, expected, cut(printed), seconds=seconds)
         else:
-            fault = Fault(type=Outcome.FAILED_TEST.value, message=f"{name}: the output differs from the expected one")
-            case = make_case(name, Outcome.FAILED_TEST, fault, expected, actual, seconds=seconds)
-            self._cases[stdio.index] = case
+            self._cases[stdio.index] = printed_case(stdio, printed, seconds)
 
     async def _death(self, process: Process) -> _Failure:
         ended = await process.died()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.examples import find_tests
 from agent.task import read_problem
-from memory.records import AssertTest, CallTest, CodeTest, StdioTest, Test
+from memory.records import AssertTest, CallTest, CodeTest, ProbeTest, StdioTest, Test
 
 
 def checks(statement: str, name: str | None = "f") -> list[str]:
@@ -27,3 +27,5 @@ def spelled(test: Test) -> str:
             return f"{stdin}-> {stdout}"
         case CodeTest(source=source, runner=runner):
             return f"{runner}: {source}"
+        case ProbeTest():
+            raise AssertionError("no prompt holds a probe")

@@ -1,0 +1,24 @@
+"""The rungs of `burnish bench --ablate`: each switches one more part of the loop on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+PARTS = ("repair", "prefix_seeds", "generated_tests", "critic")
+"""Request options of the loop's parts, in the order in which the ladder adds them."""
+BEST_OF_N = "best of n by visible tests"
+WHOLE = "+ critic"
+
+_NAMES = (BEST_OF_N, "+ repair", "+ refine", "+ generated tests", WHOLE)
+
+
+def _options(parts_on: int) -> Mapping[str, bool]:
+    switched = {part: place < parts_on for place, part in enumerate(PARTS)}
+    return MappingProxyType({"memory": False, **switched})
+
+
+LADDER: Mapping[str, Mapping[str, bool]] = MappingProxyType(
+    {name: _options(place) for place, name in enumerate(_NAMES)}
+)
+"""Options of the refined rungs; `base` stands below them."""
