@@ -14,13 +14,12 @@ import os
 import random
 import sys
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 from agent.sandbox.judge.batch import Batch
 from agent.sandbox.judge.errors import FAULT
 from agent.sandbox.judge.names import Finder, Names
-from agent.sandbox.judge.program import Program
+from agent.sandbox.judge.program import Connect, Program
 from agent.sandbox.program.trace import Hits
 from agent.sandbox.suite.cases import bound
 from agent.sandbox.suite.fixtures import Fixtures
@@ -28,7 +27,7 @@ from agent.sandbox.suite.recorder import MAX_TEXT, Recorder, Send
 from agent.sandbox.suite.suite import TESTS, Suite, fill, root_of
 from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
-from agent.sandbox.wire.rpc import Answer, Connection, Gone, Peer
+from agent.sandbox.wire.rpc import Gone, Peer
 
 _LONGEST = 8000
 """Characters of a text in a fault record, and bytes of what is no text."""
@@ -50,7 +49,7 @@ def run(rpc_fd: int, verdict_fd: int) -> int:
         order = verdict.receive()
         hits = Hits(os.dup(0), order["statements"])
         os.dup2(1, 0)
-        _judge(order, lambda answer: Peer(rpc_fd, answer), batch.send, hits)
+        _judge(order, lambda answer, unsent: Peer(rpc_fd, answer, unsent), batch.send, hits)
         batch.flush()
     except Gone as gone:
         try:
@@ -65,15 +64,15 @@ def _refuse(op: str, wire: Json) -> dict[str, Json]:
     raise Gone("the server does not call the judge")
 
 
-def _judge(order: dict[str, Json], connect: Callable[[Answer], Connection], send: Send, hits: Hits) -> None:
+def _judge(order: dict[str, Json], connect: Connect, send: Send, hits: Hits) -> None:
     random.seed(order["seed"])
     warnings.simplefilter("ignore")
     prelude, entry_point = order["prelude"], order["entry_point"]
     base: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
     if prelude:
         exec(compile(prelude, "<prelude>", "exec", dont_inherit=True), base)
-    shared = {name: value for name, value in base.items() if isinstance(value, type) and value.__module__ == "tests"}
-    program = Program(connect(lambda op, wire: program.answer(op, wire)), shared)
+    given = {name: value for name, value in base.items() if isinstance(value, type) and value.__module__ == "tests"}
+    program = Program(connect, given)
     names = Names(program, order["names"], base, root_of(entry_point))
     if prelude:
         fill(base, ast.parse(prelude), names.find, entry_point)
@@ -105,10 +104,10 @@ def _bounded(described: dict[str, Json]) -> dict[str, Json]:
 
 
 class _Rehearsed:
-    """Answers as a program would whose `f` always returns 1."""
+    """Answers as a program would whose `f` always returns `[1]`."""
 
     def request(self, op: str, arguments: Json) -> dict[str, Json]:
-        told = codec.encode(_Rehearsed.request, _handle) if op == "name" else codec.encode(1)
+        told = codec.encode(_Rehearsed.request, _handle) if op == "name" else {"v": ["l", 1], "n": 1, "d": [1, 1]}
         return frames.unpack(frames.pack({"id": 1, "ok": told})[frames.HEADER.size :])
 
 
@@ -128,7 +127,7 @@ def _rehearse() -> None:
         "index": 0,
         "name": "check",
         "runner": "check",
-        "source": "def check(candidate):\n    assert candidate(1) == 1\n",
+        "source": "def check(candidate):\n    assert candidate([1]) == [1]\n",
     }
     order = {
         "seed": 0,
@@ -139,7 +138,7 @@ def _rehearse() -> None:
         "skip": [],
         "nonce": "",
     }
-    _judge(order, lambda answer: _Rehearsed(), _pack, Hits(file, 2))
+    _judge(order, lambda answer, unsent: _Rehearsed(), _pack, Hits(file, 2))
     os.close(file)
     sys.meta_path[:], warnings.filters[:] = finders, filters  # type: ignore[index]
     del sys.modules["pytest"], sys.modules["tests"], linecache.cache[TESTS]

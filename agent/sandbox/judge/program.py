@@ -7,44 +7,55 @@ runs inside the jail.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import unittest
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
+from agent.sandbox.judge import offered
 from agent.sandbox.judge.errors import FAULT, HANDLE, Errors, travelling
 from agent.sandbox.judge.limits import Beyond
-from agent.sandbox.judge.merging import merge
-from agent.sandbox.judge.proxy import KindOfProxy, Proxy, kind_of_proxy
+from agent.sandbox.judge.mirror import kind_of_mirror
+from agent.sandbox.judge.proxy import KindOfProxy, Proxy, become_own
 from agent.sandbox.judge.running import Running, coroutine, generator
+from agent.sandbox.judge.special import CLASS, FUNCTION, kind_of_proxy
 from agent.sandbox.program import fault
-from agent.sandbox.program.exports import OFFERED
+from agent.sandbox.suite.awaiting import Nested
 from agent.sandbox.suite.minipytest import Skipped
 from agent.sandbox.wire import codec, decoding
 from agent.sandbox.wire.codec import Json
-from agent.sandbox.wire.rpc import Connection, Gone, Remote
+from agent.sandbox.wire.containers import JUDGE, MIRRORED, Containers
+from agent.sandbox.wire.rpc import Answer, Connection, Gone, Remote
 
-_NONE: dict[str, Any] = {}
-_ANSWERS = ("call", "await")
+_NOTHING: Json = {"v": None}
+_ANSWERS = ("call", "wait")
 _STEERING = frozenset(("StopIteration", "StopAsyncIteration", "GeneratorExit", "CancelledError"))
 """Exceptions that end loops and tasks in silence: only tests that name them get them from a call."""
 _VERDICTS = (AssertionError, unittest.SkipTest, Skipped)
 """What test code says with an exception."""
 
 
+Connect = Callable[[Answer, Callable[[], None]], Connection]
+"""Makes the connection, as `Peer` with its descriptor."""
+
+
 class Program:
     """Calls in both directions, and the objects that each side holds of the other."""
 
-    def __init__(self, peer: Connection, shared: dict[str, type]) -> None:
-        self.peer = peer
-        self._shared = shared
+    def __init__(self, connect: Connect, given: dict[str, type]) -> None:
+        """`given` are the classes that the problem statement gives."""
+        self._given = given
+        self._containers = Containers(JUDGE, self._export, self._resolve, self._given_name, given.__getitem__, self)
+        self.peer = connect(self.answer, self._containers.unsent)
         self._exported: list[object] = []
         self._numbers: dict[int, int] = {}
         self._proxies: dict[int, object] = {}
         self._kinds: dict[int, type[Proxy]] = {}
+        self._mirrors: dict[tuple[int, type], Any] = {}
         self._running: dict[int, int] = {}
-        self._kept: list[object] = []
         self._errors = Errors(self)
+        self._nested = Nested()
         self.tests = ""
         """Source of the test code that runs."""
         self._refuted: BaseException | None = None
@@ -53,19 +64,15 @@ class Program:
         """Test code may have threads; the program answers one after another."""
 
     def call(self, target: object, positional: tuple[object, ...], named: dict[str, object]) -> object:
-        """Call an object of the program. Mutable arguments are updated to what it made of them."""
-        reply = self._request("call", [target, list(positional), named])
-        self._follow(reply, positional, named)
-        value = self.decode(reply.get("ok"))
-        if isinstance(value, Proxy) and isinstance(target, Proxy) and target.burnish_builds:
-            value.burnish_become_own()
+        """Call an object of the program."""
+        value = self._request("call", (target, positional, tuple(named), tuple(named.values())))
+        if isinstance(target, Proxy) and target.burnish_builds:
+            become_own(value)
         return value
 
     def operate(self, name: str, *arguments: object) -> Any:
         """Apply an operation of `OPERATIONS`."""
-        reply = self._request(name, list(arguments))
-        self._follow(reply)
-        return self.decode(reply.get("ok"))
+        return self._request(name, arguments)
 
     def leave(self, name: str, target: object, error: BaseException | None) -> bool:
         """See `proxy.Home`. A program keeps no verdict of the tests to itself."""
@@ -85,7 +92,7 @@ class Program:
     def name(self, name: str) -> object:
         """The program's object of that name. Raises KeyError if there is none, or it cannot travel."""
         try:
-            return _known_as(name, self.decode(self.peer.request("name", name).get("ok")))
+            return _known_as(name, self._read(self.peer.request("name", name).get("ok")))
         except (Remote, Beyond):
             raise KeyError(name) from None
 
@@ -94,10 +101,14 @@ class Program:
         return self._proxy(kind.burnish_of, "class", kind.__name__, None)
 
     def decode(self, wire: Json) -> object:
+        """See `proxy.Home`. Raises as `_read`."""
+        return self._read(wire, functools.partial(decoding.decode, resolve=self._resolve, arrays=True))
+
+    def _read(self, wire: Json, decode: Callable[[Json], object] | None = None) -> object:
         """A value from the program. Raises Beyond if it is too large; Gone if it is none: whoever answers like that is
         not the harness."""
         try:
-            return decoding.decode(wire, self._resolve, self._shared, arrays=True)
+            return (decode or self._containers.decode)(wire)
         except codec.TooMuch as error:
             raise Beyond(str(error)) from None
         except (codec.Malformed, RecursionError) as error:
@@ -106,21 +117,28 @@ class Program:
     def answer(self, op: str, wire: Json) -> dict[str, Json]:
         """Serve a call from the program to a function or object of the test code."""
         try:
-            if op != "callback":
-                raise TypeError(f"unknown operation {op}")
-            decoded: Any = decoding.decode(wire, self._resolve, self._shared)
-            name, positional, named = decoded
-            target: Any = self._exported[wire["h"]]
-            if name:
-                if str(name).startswith("_") and name not in OFFERED:
-                    raise AttributeError(name)
-                target = getattr(target, name)
-            return {"ok": self._encode(target(*positional, **named))}
+            return {"ok": self._containers.encode(self._used(op, wire))}
         except Exception as error:
             if isinstance(error, _VERDICTS):
                 self._refuted = self._refuted or error
-                return {"err": {"type": "AssertionError", "message": fault.message_of(error)}}
+                error = AssertionError(fault.message_of(error))
             return {"err": self._told(error)}
+
+    def _used(self, op: str, wire: Json) -> object:
+        """What comes of a use of an object of the test code; no argument is held here after it."""
+        decoded: Any = self._containers.decode(wire)
+        name, *arguments = decoded
+        target: Any = self._exported[wire["h"]]
+        if op == "read":
+            return offered.read(target, name)
+        if op == "write":
+            offered.write(target, name, *arguments)
+            return None
+        if op == "await":
+            return self._nested.run(target)
+        if op != "callback":
+            raise TypeError(f"unknown operation {op}")
+        return offered.use(target, name, *arguments)
 
     def exception(self, described: dict[str, Json]) -> BaseException:
         """The exception that the program raised, as its class is known here. Raises Gone if there can be none such:
@@ -144,18 +162,22 @@ class Program:
             raise TypeError("an exception of the tests that is none")
         return error
 
-    def _request(self, op: str, arguments: list[object]) -> dict[str, Json]:
-        wire = self._encode(arguments)
+    def _request(self, op: str, arguments: tuple[object, ...]) -> Any:
         with self._turn:
             try:
-                reply, described = self.peer.request(op, wire), None
+                reply, described = self.peer.request(op, self._containers.encode(arguments)), None
             except Remote as remote:
-                reply, described = {}, remote.fault
+                reply, described = {"ok": remote.fault.get("changed") or _NOTHING}, remote.fault
             refuted, self._refuted = self._refuted, None
+            try:
+                value = self._read(reply.get("ok"))
+            except Exception:
+                if refuted is None:
+                    raise
         if refuted is not None:
             raise refuted
         if described is None:
-            return reply
+            return value
         if described.get("type") == "Unserialisable" and "bases" not in described:
             raise Beyond(described.get("message"))
         error = self.exception(described)
@@ -166,33 +188,12 @@ class Program:
             raise stopped
         raise error
 
-    def _follow(self, reply: dict[str, Json], positional: Sequence[Any] = (), named: Mapping[str, Any] = _NONE) -> None:
-        """Make mutable arguments what the program made of them: those of this call, and those it kept before. Raises
-        Gone."""
-        if not ("args" in reply or "changed" in reply):
-            return
-        shared = self._shared.values()
-        try:
-            if "args" in reply:
-                after: Any = self.decode(reply["args"])
-                merge(list(positional), after[0], shared)
-                merge(dict(named), after[1], shared)
-            for place in reply.get("kept", ()):
-                self._kept.append(named[place] if type(place) is str else positional[place])
-            for number, wire in reply.get("changed", ()):
-                merge(self._kept[number], self.decode(wire), shared)
-        except (TypeError, ValueError, LookupError) as error:
-            raise Gone(f"not arguments after a call: {type(error).__name__}") from None
-
-    def _encode(self, value: object) -> Json:
-        return codec.encode(value, self._export, self._shared_name)
-
     def _told(self, error: Exception) -> dict[str, Json]:
         """What the program is told of an exception of the test code."""
         kind, arguments = travelling(error)
         told: dict[str, Json] = {"type": kind.__name__, "message": fault.message_of(error)}
         with contextlib.suppress(codec.Unserialisable):
-            told["raised"] = self._encode([kind, list(arguments)])
+            told["raised"] = self._containers.encode((kind, arguments))
             told["test"] = self._export(error)[2]
         return told
 
@@ -215,16 +216,36 @@ class Program:
     def _proxy(self, index: int, kind: str, name: str, extra: Json) -> object:
         """The one stand-in for the object of this number."""
         if index not in self._proxies:
-            owner, base = extra if kind == "object" else (None, None)
+            owner, base, told = extra if kind == "object" else (None, None, 0)
             if owner is None:
-                made = Proxy.__new__(Proxy)
+                made_of = CLASS if kind == "class" else FUNCTION
             else:
                 if owner not in self._kinds:
-                    self._kinds[owner] = kind_of_proxy(self, owner, name)
-                made = self._kinds[owner].__new__(self._kinds[owner])
+                    self._kinds[owner] = kind_of_proxy(self, owner, name, told)
+                made_of = self._kinds[owner]
+            made = made_of.__new__(made_of)
             made.burnish_init(self, index, kind, name, owner, None if base is None else decoding.decode_scalar(base))
             self._proxies[index] = made
         return self._proxies[index]
+
+    def tell(self, value: object) -> list[Json] | None:
+        """See `containers.Mirrors`: the classes of the tests are theirs."""
+        if isinstance(type(value), KindOfProxy) and not isinstance(value, list | dict | set):
+            return ["h", "c", value.burnish_index]  # type: ignore[attr-defined]
+        return None
+
+    def make(self, told: list[Json], plain: object) -> object:
+        """See `containers.Mirrors`."""
+        index, owner, name, can, names = told
+        key = int(owner), type(plain)
+        if type(plain) not in MIRRORED:
+            raise codec.Malformed("a class below no such")
+        if key not in self._mirrors:
+            self._mirrors[key] = kind_of_mirror(self, type(plain), key[0], str(name), can, names)
+        kind = self._mirrors[key]
+        made = kind.__new__(kind) if isinstance(plain, list | dict | set) else kind.__new__(kind, plain)
+        made.__dict__["burnish_index"] = index
+        return made
 
     def _run(self, index: int, kind: str, name: str) -> object:
         """The generator or coroutine of this number."""
@@ -246,12 +267,11 @@ class Program:
         if id(value) not in self._numbers:
             self._numbers[id(value)] = len(self._exported)
             self._exported.append(value)
-        offered = [name for name in OFFERED if hasattr(type(value), name)]
-        return ["h", "j", self._numbers[id(value)], offered]
+        return ["h", "j", self._numbers[id(value)], *offered.told(value)]
 
-    def _shared_name(self, value: object) -> str | None:
+    def _given_name(self, value: object) -> str | None:
         name = type(value).__name__
-        return name if self._shared.get(name) is type(value) else None
+        return name if self._given.get(name) is type(value) else None
 
 
 def _known_as(name: str, value: object) -> object:

@@ -9,11 +9,9 @@ the program may call anything a class. Standard library only: this module runs i
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from agent.sandbox.judge.limits import NEEDS_PROCESS, Beyond
-from agent.sandbox.program.operations import IN_PLACE, OPERATIONS
 
 _CLAIMS = frozenset(
     ("startswith", "endswith", "issubset", "issuperset", "isdisjoint", "find", "rfind", "index", "rindex", "count")
@@ -37,7 +35,7 @@ class Home(Protocol):
         """Leave the context of an object by the operation `name`; whether it keeps `error` to itself."""
 
     def decode(self, wire: Any) -> object:
-        """A value from the program. Raises Malformed."""
+        """A value from the program that is a copy. Raises Malformed."""
 
     def raised(self, number: Any) -> Exception:
         """An exception that test code raised in a call of the program."""
@@ -50,6 +48,17 @@ def refuse_claim(name: str) -> None:
     """Raises AttributeError for what only plain data can be asked."""
     if name in _CLAIMS:
         raise AttributeError(f"{name}: an object that stands for plain data must be plain data")
+
+
+def is_programs(value: object) -> bool:
+    """Whether `value` stands for an object of the program."""
+    return isinstance(value, Proxy) or isinstance(type(value), KindOfProxy)
+
+
+def become_own(value: Any) -> None:
+    """The test made `value` itself, if it is an object of the program."""
+    if is_programs(value):
+        value.burnish_become_own()
 
 
 class Proxy:
@@ -105,9 +114,6 @@ class Proxy:
     def __delattr__(self, name: str) -> None:
         self.burnish_program.operate("delattr", self, name)
 
-    def __call__(self, *positional: object, **named: object) -> object:
-        return self.burnish_program.call(self, positional, named)
-
     def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
         raise Beyond(f"a subclass of the program's {self.burnish_name} {NEEDS_PROCESS}")
 
@@ -131,49 +137,20 @@ class Proxy:
     def __hash__(self) -> int:
         return int(self.burnish_program.operate("hash", self))
 
-    def __bool__(self) -> bool:
-        return self.burnish_program.operate("bool", self) is True
-
-    def __contains__(self, item: object) -> bool:
-        if self.burnish_own or isinstance(item, Proxy):
-            return bool(self.burnish_program.operate("contains", self, item))
-        return any(item is held or item == held for held in self)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.burnish_program.operate("iter", self)) if self.burnish_kind == "class" else _Iterator(self)
-
-    def __next__(self) -> Any:
-        return self.burnish_program.operate("next", self)
-
-    def __aiter__(self) -> Any:
-        return self.burnish_program.operate("aiter", self)
-
-    async def __anext__(self) -> Any:
-        return self.burnish_program.operate("anext", self)
-
-    async def __aenter__(self) -> Any:
-        return self.burnish_program.operate("aenter", self)
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        return bool(self.burnish_program.leave("aexit", self, error))
-
     def __instancecheck__(self, value: object) -> bool:
-        return isinstance(value, Proxy) and bool(self.burnish_program.operate("isinstance", value, self))
+        return is_programs(value) and bool(self.burnish_program.operate("isinstance", value, self))
 
     def __subclasscheck__(self, kind: object) -> bool:
         return isinstance(kind, Proxy) and bool(self.burnish_program.operate("issubclass", kind, self))
 
-    def __enter__(self) -> Any:
-        return self.burnish_program.operate("enter", self)
+    def __str__(self) -> str:
+        return str(self.burnish_program.operate("str", self))
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        return bool(self.burnish_program.leave("exit", self, error))
+    def __repr__(self) -> str:
+        return str(self.burnish_program.operate("repr", self))
 
     def __format__(self, spec: str) -> str:
         return str(self.burnish_program.operate("format", self, spec))
-
-    def __round__(self, digits: int | None = None) -> Any:
-        return self.burnish_program.operate("round", self, *([] if digits is None else [digits]))
 
     def __dir__(self) -> list[str]:
         return list(self.burnish_program.operate("dir", self))
@@ -198,78 +175,3 @@ class KindOfProxy(type):
         if name.startswith("__"):
             raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
         return cls.burnish_home.attribute(cls.burnish_home.class_of(cls), name)
-
-
-def kind_of_proxy(home: Home, owner: int, name: str) -> type[Proxy]:
-    """The kind for the class of this number and name."""
-    made: Any = KindOfProxy(name, (Proxy,), {"__slots__": (), "burnish_home": home, "burnish_of": owner})
-    kind: type[Proxy] = made
-    return kind
-
-
-class _Iterator:
-    """Iterator over an object of the program, one call per step."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self._inner = proxy.burnish_program.operate("iter", proxy)
-
-    def __iter__(self) -> _Iterator:
-        return self
-
-    def __next__(self) -> Any:
-        return next(self._inner)
-
-
-def _unary(name: str) -> Callable[[Proxy], Any]:
-    def apply(self: Proxy) -> Any:
-        return _owned(self, self.burnish_program.operate(name, self))
-
-    return apply
-
-
-def _binary(name: str) -> Callable[[Proxy, object], Any]:
-    def apply(self: Proxy, other: object) -> Any:
-        if self.burnish_base is not None and not isinstance(other, Proxy):
-            return OPERATIONS[name](self.burnish_base, other)
-        if not isinstance(other, Proxy) and not self.burnish_own:
-            return NotImplemented
-        return _owned(self, self.burnish_program.operate(name, self, other))
-
-    return apply
-
-
-def _reflected(name: str) -> Callable[[Proxy, object], Any]:
-    def apply(self: Proxy, other: object) -> Any:
-        if self.burnish_base is not None:
-            return OPERATIONS[name](other, self.burnish_base)
-        if not self.burnish_own:
-            return NotImplemented
-        return _owned(self, self.burnish_program.operate(name, other, self))
-
-    return apply
-
-
-def _owned(operand: Proxy, value: object) -> object:
-    if isinstance(value, Proxy) and operand.burnish_own:
-        value.burnish_become_own()
-    return value
-
-
-for _name in ("len", "str", "repr", "int", "float", "index", "reversed", "bytes", "complex", "floor", "ceil", "trunc"):
-    setattr(Proxy, f"__{_name}__", _unary(_name))
-for _name in ("abs", "neg", "pos", "invert"):
-    setattr(Proxy, f"__{_name}__", _unary(_name))
-for _name in ("lt", "le", "gt", "ge"):
-    setattr(Proxy, f"__{_name}__", _binary(_name))
-for _name in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor",
-              "lshift", "rshift", "divmod"):  # fmt: skip
-    setattr(Proxy, f"__{_name}__", _binary(_name))
-    setattr(Proxy, f"__r{_name}__", _reflected(_name))
-for _name in IN_PLACE:
-    setattr(Proxy, f"__{_name}__", _binary(_name))
-for _name in ("getitem", "setitem", "delitem"):
-    setattr(
-        Proxy,
-        f"__{_name}__",
-        lambda self, *arguments, _operation=_name: self.burnish_program.operate(_operation, self, *arguments),
-    )

@@ -33,5 +33,16 @@ def generator(proxy: Proxy) -> Generator[Any, Any, Any]:
 
 
 async def coroutine(proxy: Proxy) -> Any:
-    """A coroutine that runs the program's to its end, in the program's event loop."""
-    return proxy.burnish_program.operate("await", proxy)
+    """A coroutine that runs the program's to its end, in the program's event loop; others go on meanwhile."""
+    import asyncio
+
+    program = proxy.burnish_program
+    while True:
+        is_done, result = program.operate("wait", proxy)
+        if is_done:
+            return result
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            program.operate("cancel", proxy)
+            raise

@@ -23,7 +23,6 @@ from typing import Any
 
 from agent.sandbox.program import fault, names, trace
 from agent.sandbox.program.exports import Exports, base_value
-from agent.sandbox.program.kept import Kept
 from agent.sandbox.program.operations import OPERATIONS
 from agent.sandbox.program.statements import Statements
 from agent.sandbox.program.told import OF_TESTS
@@ -67,15 +66,15 @@ def run(rpc_fd: int, trace_fd: int) -> int:
 
 class _Program:
     def __init__(self, rpc_fd: int, trace_fd: int) -> None:
-        self.peer = Peer(rpc_fd, self._answer)
         self._trace_fd = trace_fd
         self._source = ""
         self._statements: Statements | None = None
         self._hits = trace.Hits(trace_fd, 0)
         self._module = types.ModuleType(MODULE)
         self._given: dict[str, object] = {}
-        self._exports = Exports(self._module, self._call_back)
-        self._kept = Kept(self._exports)
+        self._exports = Exports(self._module, self._ask)
+        self._containers = self._exports.containers
+        self.peer = Peer(rpc_fd, self._answer, self._containers.unsent)
         self._stdout = sys.stdout
 
     def rehearse(self) -> None:
@@ -85,6 +84,7 @@ class _Program:
         told = frames.pack({"id": 1, "statements": self._statements.spans() if self._statements else [], "code": ""})
         frames.unpack(told[frames.HEADER.size :])
         self._reply("eval", "int(1)")
+        self._reply("call", {"v": ["t", ["g", "sorted"], ["t", ["l", 1]], ["t"], ["t"]], "n": 0})
 
     def load(self, order: dict[str, Json]) -> None:
         """Execute prelude and program as a module and send `{"names": ...}` or `{"fault": ...}`."""
@@ -141,7 +141,7 @@ class _Program:
         if order["prelude"]:
             exec(compile(order["prelude"], PRELUDE, "exec", dont_inherit=True), namespace)
             self._given = dict(namespace)
-            self._exports.share(
+            self._exports.give(
                 frozenset(
                     name
                     for name, value in namespace.items()
@@ -196,10 +196,10 @@ class _Program:
                 value = eval(compile(wire, "<test>", "eval", dont_inherit=True), self._module.__dict__)
                 return {"ok": codec.encode(value, _opaque)}
             if op == "name":
-                return {"ok": self._exports.encode(self._module.__dict__[wire])}
+                return {"ok": self._containers.encode(self._module.__dict__[wire])}
             if op == "tests":
                 return inside.run(wire, self._module, self.peer, self._trace_fd, self._describe)
-            return self._operate(op, self._exports.decode(wire))
+            return {"ok": self._containers.encode(self._operate(op, wire))}
         except codec.Malformed as error:
             return {"err": {"type": "Malformed", "message": str(error)}}
         except Gone:
@@ -209,22 +209,14 @@ class _Program:
                 _reserve.close()
             if isinstance(error, codec.Unserialisable):
                 return {"err": {"type": "Unserialisable", "message": str(error)}}
-            return {"err": {**self._describe(error), "told": self._told(error)}}
+            return {"err": {**self._describe(error), "told": self._told(error), "changed": self._changed()}}
         finally:
             self._flush()
 
-    def _operate(self, op: str, arguments: Any) -> dict[str, Json]:
-        if op == "call":
-            target, positional, named = arguments
-            reply: dict[str, Json] = {"ok": self._exports.encode(target(*positional, **named))}
-            if any(map(self._kept.is_mutable, (*positional, *named.values()))):
-                reply["args"] = self._exports.encode([positional, named])
-                reply["kept"] = self._kept.keep(positional, named)
-        else:
-            reply = {"ok": self._exports.encode(OPERATIONS[op](*arguments))}
-        if changed := self._kept.changed():
-            reply["changed"] = changed
-        return reply
+    def _operate(self, op: str, wire: Json) -> object:
+        """What the operation returns; no argument is held here after it."""
+        arguments: Any = self._containers.decode(wire)
+        return OPERATIONS[op](*arguments)
 
     def _describe(self, error: BaseException) -> dict[str, Json]:
         return fault.describe(error, self._statements, self._source, self._given)
@@ -235,19 +227,27 @@ class _Program:
         except (MemoryError, RecursionError):
             return None
 
-    def _call_back(self, number: int, name: str, arguments: Json) -> object:
-        encoded = self._exports.encode([name, *arguments])
+    def _changed(self) -> Json:
+        """What comes with a reply that brings no value."""
+        try:
+            return self._containers.encode(None)
+        except (codec.Unserialisable, MemoryError, RecursionError):
+            return None
+
+    def _ask(self, op: str, number: int, *arguments: object) -> object:
+        """Use an object of the tests."""
+        encoded = self._containers.encode(arguments)
         encoded["h"] = number
         try:
-            reply = self.peer.request("callback", encoded)
+            reply = self.peer.request(op, encoded)
         except Remote as remote:
             raise self._raised(remote.fault) from None
-        return self._exports.decode(reply["ok"])
+        return self._containers.decode(reply["ok"])
 
     def _raised(self, told: dict[str, Json]) -> BaseException:
         """The exception that test code raised, as far as it can be one here."""
         try:
-            raised: Any = self._exports.decode(told["raised"])
+            raised: Any = self._containers.decode(told["raised"])
             error: BaseException = raised[0](*raised[1])
             error.__dict__[OF_TESTS] = told["test"]
         except Exception:

@@ -7,59 +7,66 @@ jail.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
 
+from agent.sandbox.program import abilities, foreign
 from agent.sandbox.program.told import Told
-from agent.sandbox.wire import codec, decoding
+from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import Json
+from agent.sandbox.wire.containers import MIRRORED, PROGRAM, Containers
 
 _FUNCTIONS = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,
 )  # fmt: skip
-OFFERED = ("__iter__", "__next__", "__len__", "__getitem__", "__contains__")
-"""What the program may do to an object of the tests whose class can do it, beside calling it and its methods."""
-
-CallBack = Callable[[int, str, Json], object]
-"""Calls an object of the judge: its number, the name of a method or "", positional and named arguments."""
 
 
 class Exports:
     """The objects of one program."""
 
-    def __init__(self, module: types.ModuleType, call_back: CallBack) -> None:
+    def __init__(self, module: types.ModuleType, ask: foreign.Ask) -> None:
         self._module = module
-        self._call_back = call_back
-        self._shared: frozenset[str] = frozenset()
+        self._ask = ask
+        self._given: frozenset[str] = frozenset()
         self._objects: list[object] = []
         self._indices: dict[int, int] = {}
         self._foreign: dict[int, object] = {}
-        self.told = Told(self.encode, self._index)
+        self._numbers: dict[int, int] = {}
+        self._abilities: dict[int, int] = {}
+        self._overrides: dict[int, list[Json]] = {}
+        self.containers = Containers(PROGRAM, self._reference, self._resolve, self._given_name, self._given_class, self)
+        self.told = Told(lambda value: codec.encode(value, self._reference), self._index)
 
-    def share(self, names: frozenset[str]) -> None:
-        """Let instances of these classes of the module travel by structure."""
-        self._shared = names
+    def give(self, names: frozenset[str]) -> None:
+        """Let instances of these classes of the module travel by structure: the problem statement gives them."""
+        self._given = names
 
-    def encode(self, value: object) -> Json:
-        """`value` with references where it is not plain. Raises Unserialisable."""
-        return codec.encode(value, self._reference, self.shared_name)
-
-    def decode(self, wire: Json) -> object:
-        """What `wire` stands for here. Raises Malformed."""
-        classes: dict[str, type] = {}
-        if wire.get("o"):
-            classes = {name: value for name, value in self._module.__dict__.items() if isinstance(value, type)}
-        return decoding.decode(wire, self._resolve, classes)
-
-    def shared_name(self, value: object) -> str | None:
-        """Name of the shared class of which `value` is an instance."""
+    def _given_name(self, value: object) -> str | None:
         kind = type(value)
-        if self._shared and kind.__name__ in self._shared and kind.__module__ == self._module.__name__:
+        if self._given and kind.__name__ in self._given and kind.__module__ == self._module.__name__:
             return kind.__name__
         return None
 
+    def _given_class(self, name: str) -> type:
+        kind: type = self._module.__dict__[name]
+        return kind
+
+    def tell(self, value: object) -> list[Json] | None:
+        """See `containers.Mirrors`: number, number and name of the class, what it overrides."""
+        kind = type(value)
+        plain = next((plain for plain in MIRRORED if isinstance(value, plain)), None)
+        if plain is None or kind.__module__ != self._module.__name__:
+            return None
+        owner = self._index(kind)
+        if owner not in self._overrides:
+            self._overrides[owner] = abilities.below(kind, plain)
+        return ["M", self._index(value), owner, kind.__name__[:200], *self._overrides[owner]]
+
+    def make(self, told: list[Json], plain: object) -> object:
+        """See `containers.Mirrors`: the tests' classes are not known here."""
+        raise codec.Malformed("a value of a class of the tests")
+
     def _reference(self, value: object) -> list[Json]:
-        if isinstance(value, _Foreign) and not value._name:
-            return ["h", "j", value._number]
+        if id(value) in self._numbers:
+            return ["h", "j", self._numbers[id(value)]]
         extra: Json = None
         name = str(getattr(value, "__name__", "?"))
         if isinstance(value, type):
@@ -73,7 +80,10 @@ class Exports:
             kind, extra = "error", self.told.of(value)
         else:
             kind, name = "object", type(value).__name__
-            extra = [self._index(type(value)), base_value(value)]
+            owner = self._index(type(value))
+            if owner not in self._abilities:
+                self._abilities[owner] = abilities.of(type(value))
+            extra = [owner, base_value(value), self._abilities[owner]]
         return ["h", "c", self._index(value), kind, name[:200], extra]
 
     def _index(self, value: object) -> int:
@@ -88,42 +98,9 @@ class Exports:
             return self._objects[wire[2]]
         number = wire[2]
         if number not in self._foreign:
-            self._foreign[number] = _kind_of_foreign(tuple(wire[3]))(self._call_back, number)
+            made = foreign.make(self._ask, number, *wire[3:])
+            self._foreign[number], self._numbers[id(made)] = made, number
         return self._foreign[number]
-
-
-class _Foreign:
-    """An object of the test code: callable, its public methods too."""
-
-    def __init__(self, call_back: CallBack, number: int, name: str = "") -> None:
-        self._call_back = call_back
-        self._number = number
-        self._name = name
-
-    def __call__(self, *positional: object, **named: object) -> object:
-        return self._call_back(self._number, self._name, [list(positional), named])
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("_") or self._name:
-            raise AttributeError(name)
-        return _Foreign(self._call_back, self._number, name)
-
-
-_KINDS: dict[tuple[str, ...], type[_Foreign]] = {(): _Foreign}
-
-
-def _kind_of_foreign(offered: tuple[str, ...]) -> type[_Foreign]:
-    """The class of objects of the tests that offer these operations."""
-    if offered not in _KINDS:
-        _KINDS[offered] = type("_Foreign", (_Foreign,), {name: _operation(name) for name in offered if name in OFFERED})
-    return _KINDS[offered]
-
-
-def _operation(name: str) -> Callable[..., object]:
-    def apply(self: _Foreign, *arguments: object) -> object:
-        return self._call_back(self._number, name, [list(arguments), {}])
-
-    return apply
 
 
 def _is_function(value: object) -> bool:

@@ -11,8 +11,19 @@ import operator
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from agent.sandbox.program.abilities import IN_PLACE
+
 _runners: list[Any] = []
 """The event loop of everything that tests await, once they do."""
+_tasks: dict[int, Any] = {}
+"""What tests wait for, by the identity of what they await."""
+_SLICE = 0.005
+"""Seconds after which a test that waits may do something else."""
+
+
+def call(target: Any, positional: tuple[Any, ...], names: tuple[str, ...], named: tuple[Any, ...]) -> object:
+    """Call with positional and named arguments. All in tuples: these have no identity that both sides must know."""
+    return target(*positional, **dict(zip(names, named, strict=True)))
 
 
 def _setattr(target: object, name: str, value: object) -> None:
@@ -29,20 +40,53 @@ def _details(kind: Any = None, arguments: tuple[object, ...] = ()) -> tuple[Any,
 
 def _await(target: Awaitable[object]) -> object:
     """Run `target` to its end; what else its event loop holds goes on meanwhile."""
-    import asyncio
+    return _runner().run(_awaited(target))
 
-    async def awaited() -> object:
-        return await target
+
+def _runner() -> Any:
+    import asyncio
 
     if not _runners:
         _runners.append(asyncio.Runner())
-    return _runners[0].run(awaited())
+    return _runners[0]
 
 
-IN_PLACE = (
-    "iadd", "isub", "imul", "imatmul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift",
-    "irshift",
-)  # fmt: skip
+async def _awaited(target: Awaitable[object]) -> object:
+    return await target
+
+
+def _wait(target: Awaitable[object]) -> tuple[bool, object]:
+    """Run the event loop for a while; whether `target` has come to its end, and its result."""
+    loop = _runner().get_loop()
+    if id(target) not in _tasks:
+        _tasks[id(target)] = loop.create_task(_awaited(target))
+    task = _tasks[id(target)]
+
+    def stop(done: object = None) -> None:
+        loop.stop()
+
+    task.add_done_callback(stop)
+    handle = loop.call_later(_SLICE, stop)
+    try:
+        loop.run_forever()
+    finally:
+        handle.cancel()
+        task.remove_done_callback(stop)
+    return (True, _tasks.pop(id(target)).result()) if task.done() else (False, None)
+
+
+def _cancel(target: Awaitable[object]) -> None:
+    task = _tasks.pop(id(target), None)
+    if task is not None:
+        task.cancel()
+        _runner().get_loop().run_until_complete(_settled(task))
+
+
+async def _settled(task: Any) -> None:
+    import asyncio
+
+    await asyncio.wait([task], timeout=_SLICE)
+
 
 OPERATIONS: dict[str, Callable[..., object]] = {
     "getattr": getattr, "setattr": _setattr, "delattr": delattr, "hasattr": hasattr, "isinstance": isinstance,
@@ -55,11 +99,12 @@ OPERATIONS: dict[str, Callable[..., object]] = {
     "and": operator.and_, "or": operator.or_, "xor": operator.xor, "neg": operator.neg, "pos": operator.pos,
     "lshift": operator.lshift, "rshift": operator.rshift, "divmod": divmod, "bytes": bytes, "complex": complex,
     "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "invert": operator.invert,
-    "eq": lambda left, right: bool(left == right), "dir": dir,
+    "eq": lambda left, right: bool(left == right), "dir": dir, "call": call,
+    "missing": lambda target, key: type(target).__missing__(target, key),
     "enter": lambda target: type(target).__enter__(target),
     "exit": lambda target, *error: type(target).__exit__(target, *_details(*error)), "copy": copy.copy,
     "deepcopy": copy.deepcopy, "send": lambda target, value: target.send(value), "throw": _throw,
-    "close": lambda target: target.close(), "await": _await, "aiter": aiter,
+    "close": lambda target: target.close(), "wait": _wait, "cancel": _cancel, "aiter": aiter,
     "anext": lambda target: _await(anext(target)),
     "aenter": lambda target: _await(type(target).__aenter__(target)),
     "aexit": lambda target, *error: _await(type(target).__aexit__(target, *_details(*error))),

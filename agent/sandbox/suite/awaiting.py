@@ -36,6 +36,29 @@ class Loop:
         return self._runner.run(awaited())
 
 
+class Nested:
+    """Event loops for what must end before the one that runs goes on."""
+
+    def __init__(self) -> None:
+        self._idle: list[Any] = []
+
+    def run(self, awaitable: Any) -> Any:
+        """Await in a loop of its own."""
+        import asyncio
+
+        async def awaited() -> Any:
+            return await awaitable
+
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        runner = self._idle.pop() if self._idle else asyncio.Runner()
+        try:
+            return runner.run(awaited())
+        finally:
+            self._idle.append(runner)
+            asyncio._set_running_loop(outer)
+
+
 def finish(result: Any) -> None:
     """`Loop.finish` with a loop for this alone."""
     with contextlib.ExitStack() as stack:

@@ -6,16 +6,15 @@ A value is a JSON scalar (None, bool, int, float, str) or a list whose first ite
     b B       bytes, bytearray (base64)            i      int of more than 64 bits (hex)
     c D F     complex, Decimal, Fraction           r q    range, deque
     T         date, time, datetime, timedelta      n      numpy array: dtype, nested list
-    k O       Counter, OrderedDict (as dict)       e      defaultdict: built-in type that makes values, dict
-    S         slice                                o      index into the message's table of shared objects
-    N         named tuple: class, fields, values
+    k O       Counter, OrderedDict (as dict)       e      defaultdict: what makes values, dict
+    S         slice                                N      named tuple: class, fields, values
     g         a built-in type or pure function by name
     h         a reference made by `export`, read by `resolve`
+    @ o M     see `containers`
 
 A subclass of int, float, str, bytes, list, tuple, set or dict travels as its plain base value, read without running its
-code. Anything else is handed to `export`; without one it raises Unserialisable. Instances of shared classes (those the
-problem statement gives, such as a list node) travel by structure through the table, so long chains need no depth.
-Standard library only: this module runs inside the jail.
+code. Anything else is handed to `export`; without one it raises Unserialisable. Standard library only: this module runs
+inside the jail.
 """
 
 from __future__ import annotations
@@ -61,50 +60,39 @@ class TooMuch(Malformed):
     """A value that may well be one, but exceeds the limits of decoding."""
 
 
-def encode(value: object, export: Export | None = None, shared: Callable[[object], str | None] | None = None) -> Json:
-    """`value` as `{"v": tagged value, "o": shared objects}`.
-
-    `shared` names the class of an object that travels by structure. Raises Unserialisable.
-    """
+def encode(value: object, export: Export | None = None) -> Json:
+    """`value` as `{"v": tagged value}`. Raises Unserialisable."""
     if type(value) in SCALARS:
-        return {"v": _integer(value) if type(value) is int else value, "o": []}
-    encoder = _Encoder(export, shared)
-    root = encoder.value(value, 0)
-    table: list[Json] = []
-    for item in encoder.pending:
-        table.append([encoder.shared_name(item), encoder.value(_attributes(item), 0)])
-    return {"v": root, "o": table}
+        return {"v": _integer(value) if type(value) is int else value}
+    return {"v": Encoder(export).value(value, 0)}
 
 
-def _attributes(item: object) -> dict[str, object]:
-    found = dict(getattr(item, "__dict__", {}))
-    for kind in type(item).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(item, name):
-                found[name] = getattr(item, name)
-    return found
+class Encoder:
+    """Values of one message → tagged JSON. `share` is asked for what stands for a mutable container or an object that
+    travels by structure; None: it is told here. `mirror` is asked for a reference to an instance of a class
+    below a built-in one, or what comes before its plain value, in the end a list."""
 
-
-class _Encoder:
-    def __init__(self, export: Export | None, shared: Callable[[object], str | None] | None) -> None:
+    def __init__(
+        self,
+        export: Export | None,
+        share: Callable[[object], Json] | None = None,
+        mirror: Callable[[object], list[Json] | None] = lambda value: None,
+    ) -> None:
         self._export = export
-        self._shared = shared
+        self.share = share
+        self._mirror = mirror
         self._left = MAX_NODES
-        self._indices: dict[int, int] = {}
-        self.pending: list[object] = []
 
-    def shared_name(self, item: object) -> str | None:
-        return self._shared(item) if self._shared is not None else None
-
-    def _spend(self, nodes: int) -> None:
+    def spend(self, nodes: int) -> None:
+        """Raises Unserialisable if there are too many in this message."""
         self._left -= nodes
         if self._left < 0:
             raise Unserialisable(f"more than {MAX_NODES} values")
 
     def items(self, tag: str, values: Iterable[object], depth: int) -> list[Json]:
+        """`tag` and the encoded values."""
         held = list(values)
-        self._spend(len(held))
+        self.spend(len(held))
         out: list[Json] = [tag]
         if set(map(type, held)) <= SCALARS and all(type(item) is not int or -_SMALL <= item < _SMALL for item in held):
             out += held
@@ -113,6 +101,7 @@ class _Encoder:
         return out
 
     def value(self, value: object, depth: int) -> Json:
+        """One value, so deep within others."""
         if depth > MAX_DEPTH:
             raise Unserialisable(f"nested deeper than {MAX_DEPTH}")
         kind = type(value)
@@ -122,6 +111,9 @@ class _Encoder:
             return value
         handler = _EXACT.get(kind)
         if handler is not None:
+            if self.share is not None and kind in MUTABLE and (known := self.share(value)) is not None:
+                self.spend(1)
+                return known
             return handler(self, value, depth)
         if kind.__module__ == "numpy":
             return self._numpy(value, depth)
@@ -129,19 +121,15 @@ class _Encoder:
 
     def _numpy(self, value: Any, depth: int) -> Json:
         if type(value).__name__ == "ndarray":
-            self._spend(int(value.size))
-            return ["n", str(value.dtype), self.value(value.tolist(), depth + 1)]
+            self.spend(int(value.size))
+            return ["n", str(value.dtype), Encoder(self._export).value(value.tolist(), depth + 1)]
         plain = value.item() if hasattr(value, "item") else value
         return self._other(value, depth) if type(plain) is type(value) else self.value(plain, depth + 1)
 
     def _other(self, value: object, depth: int) -> Json:
-        if self.shared_name(value) is not None:
-            index = self._indices.get(id(value))
-            if index is None:
-                self._spend(1)
-                index = self._indices[id(value)] = len(self.pending)
-                self.pending.append(value)
-            return ["o", index]
+        if self.share is not None and (known := self.share(value)) is not None:
+            self.spend(1)
+            return known
         if isinstance(value, tuple):
             fields = getattr(type(value), "_fields", None)
             if type(fields) is tuple and all(type(name) is str for name in fields):
@@ -153,7 +141,11 @@ class _Encoder:
             return self._export(value)
         for base, handler in _SUBCLASSES:
             if isinstance(value, base):
-                return handler(self, value, depth)
+                told = self._mirror(value)
+                if told is None or told[0] == "h":
+                    return told or handler(self, value, depth)
+                self.spend(len(told) + len(told[-1]))
+                return [*told, handler(self, value, depth)]
         if self._export is not None:
             return self._export(value)
         raise Unserialisable(f"a value of type {type(value).__name__} is not plain data")
@@ -167,19 +159,21 @@ def _integer(value: int) -> Json:
     return value if -_SMALL <= value < _SMALL else ["i", hex(value)]
 
 
-def _dict(encoder: _Encoder, value: dict[object, object], depth: int, tag: str = "d") -> Json:
+def _dict(encoder: Encoder, value: dict[object, object], depth: int, tag: str = "d") -> Json:
     flat: list[object] = []
     for key, item in dict.items(value):
         flat += (key, item)
     return encoder.items(tag, flat, depth)
 
 
-def _defaultdict(encoder: _Encoder, value: collections.defaultdict[object, object], depth: int) -> Json:
-    factory = _GLOBAL_NAMES.get(id(value.default_factory))
-    return _dict(encoder, value, depth) if factory is None else ["e", factory, _dict(encoder, value, depth)]
+def _defaultdict(encoder: Encoder, value: collections.defaultdict[object, object], depth: int) -> Json:
+    factory = value.default_factory
+    if encoder.share is None and id(factory) not in _GLOBAL_NAMES:
+        return _dict(encoder, value, depth)
+    return ["e", encoder.value(factory, depth + 1), _dict(encoder, value, depth)]
 
 
-_Handler = Callable[[_Encoder, Any, int], Json]
+_Handler = Callable[[Encoder, Any, int], Json]
 
 _EXACT: dict[type, _Handler] = {
     list: lambda encoder, value, depth: encoder.items("l", value, depth),
@@ -205,6 +199,12 @@ _EXACT: dict[type, _Handler] = {
         "T", "timedelta", value.days, value.seconds, value.microseconds,
     ],
 }  # fmt: skip
+
+MUTABLE = frozenset(
+    (list, set, dict, bytearray, collections.deque, collections.Counter, collections.OrderedDict,
+     collections.defaultdict)
+)  # fmt: skip
+"""Classes of containers whose exact instances can be changed."""
 
 _SUBCLASSES: tuple[tuple[type, _Handler], ...] = (
     (int, lambda encoder, value, depth: _integer(int.__add__(value, 0))),

@@ -11,7 +11,7 @@ import datetime
 import decimal
 import fractions
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from agent.sandbox.wire.codec import GLOBALS, MAX_DEPTH, SCALARS, Json, Malformed, TooMuch
@@ -30,39 +30,22 @@ _MAX_NAME = 1000
 _TIMES = {"date": datetime.date, "time": datetime.time, "datetime": datetime.datetime}
 
 
-def decode(
-    wire: Json,
-    resolve: Resolve | None = None,
-    shared: Mapping[str, type] | None = None,
-    *,
-    arrays: bool = False,
-    work: Work | None = None,
-) -> object:
-    """The value in what `encode` made; with `arrays` numpy arrays come back as such, else as lists. Raises Malformed,
-    also where `work` does not suffice.
-
-    Without `resolve` a reference raises Malformed. Shared classes are created without calling them.
-    """
+def decode(wire: Json, resolve: Resolve | None = None, *, arrays: bool = False, work: Work | None = None) -> object:
+    """The value in what `encode` made; with `arrays` numpy arrays come back as such, else as lists. Without `resolve` a
+    reference raises Malformed. Raises Malformed, also where `work` does not suffice."""
     try:
-        classes = shared or {}
-        objects: list[object] = [object.__new__(classes[name]) for name, _ in wire["o"]]
-        decoder = _Decoder(resolve, objects, arrays, work)
-        for item, (_, attributes) in zip(objects, wire["o"], strict=True):
-            for name, attribute in decoder.mapping(attributes, 0).items():
-                _give(item, str(name), attribute)
-        return decoder.value(wire["v"], 0)
-    except Malformed:
-        raise
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, OverflowError) as error:
-        raise Malformed(f"not a tagged value: {type(error).__name__}: {error}") from None
+        return Decoder(resolve, work, arrays=arrays).value(wire["v"], 0)
+    except NOT_TAGGED as error:
+        raise not_tagged(error) from None
 
 
-def _give(item: object, name: str, attribute: object) -> None:
-    """Set an attribute, unless it would hide what the class of `item` does."""
-    hidden = next((kind.__dict__[name] for kind in type(item).__mro__ if name in kind.__dict__), None)
-    if name.startswith("__") or callable(hidden) or isinstance(hidden, classmethod | staticmethod):
-        raise Malformed(f"an attribute where the class has {name[:100]!r}")
-    setattr(item, name, attribute)
+NOT_TAGGED = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
+"""What reading something else than a tagged value raises."""
+
+
+def not_tagged(error: Exception) -> Malformed:
+    """What it means."""
+    return Malformed(f"not a tagged value: {type(error).__name__}: {error}")
 
 
 def decode_scalar(wire: Json) -> object:
@@ -73,22 +56,18 @@ def decode_scalar(wire: Json) -> object:
     return decode(wire)
 
 
-class _Decoder:
-    def __init__(self, resolve: Resolve | None, objects: list[object], arrays: bool, work: Work | None) -> None:
+class Decoder:
+    """Tagged JSON of one message → values."""
+
+    def __init__(self, resolve: Resolve | None, work: Work | None = None, *, arrays: bool = False) -> None:
         self._resolve = resolve
-        self._objects = objects
-        self._arrays = arrays
         self._work = work
+        self._arrays = arrays
         self._kinds: dict[Json, Any] = {}
         self._fields = 0
 
-    def mapping(self, wire: Json, depth: int) -> dict[object, object]:
-        found = self.value(wire, depth)
-        if type(found) is not dict:
-            raise Malformed("attributes are not a mapping")
-        return found
-
     def value(self, wire: Json, depth: int) -> object:
+        """One value, so deep within others."""
         if type(wire) is not list:
             if type(wire) in SCALARS:
                 return wire
@@ -99,17 +78,15 @@ class _Decoder:
         if self._work is not None:
             self._work.spend(_FREQUENT_STEPS if tag in _FREQUENT else _RARE_STEPS)
         if tag == "l":
-            return self._items(wire, depth)
+            return self.items(wire, depth)
         if tag == "t":
-            return tuple(self._items(wire, depth))
+            return tuple(self.items(wire, depth))
         if tag == "d":
             return self._pairs(wire, depth)
         if tag == "s":
             return set(self._members(wire, depth))
         if tag == "z":
             return frozenset(self._members(wire, depth))
-        if tag == "o":
-            return self._objects[_natural(wire[1])]
         if tag == "h":
             if self._resolve is None:
                 raise Malformed("a reference where plain data was expected")
@@ -117,19 +94,20 @@ class _Decoder:
         return self._rare(tag, wire, depth)
 
     def _pairs(self, wire: list[Json], depth: int) -> dict[object, object]:
-        flat = self._items(wire, depth)
+        flat = self.items(wire, depth)
         keys = flat[::2]
         if self._work is not None:
             self._work.of_dict(keys)
         return dict(zip(keys, flat[1::2], strict=True))
 
     def _members(self, wire: list[Json], depth: int) -> list[object]:
-        members = self._items(wire, depth)
+        members = self.items(wire, depth)
         if self._work is not None:
             self._work.of_set(members)
         return members
 
-    def _items(self, wire: list[Json], depth: int) -> list[object]:
+    def items(self, wire: list[Json], depth: int) -> list[object]:
+        """The values behind a tag."""
         return [item if type(item) in SCALARS else self.value(item, depth + 1) for item in wire[1:]]
 
     def _rare(self, tag: Json, wire: list[Json], depth: int) -> object:
@@ -141,10 +119,10 @@ class _Decoder:
         if tag == "O":
             return collections.OrderedDict(self._pairs(wire, depth))
         if tag == "e":
-            made: Any = GLOBALS[wire[1]]
-            return collections.defaultdict(made, self.mapping(wire[2], depth + 1))
+            makes: Any = self.value(wire[1], depth + 1)
+            return collections.defaultdict(makes, self._pairs(wire[2], depth + 1))
         if tag == "S":
-            start, stop, step = self._items(wire, depth)
+            start, stop, step = self.items(wire, depth)
             return slice(start, stop, step)
         if tag == "b":
             return base64.b64decode(wire[1], validate=True)
@@ -159,10 +137,10 @@ class _Decoder:
                 raise TooMuch("a fraction is too long to be reduced")
             return fractions.Fraction(int(wire[1], 16), int(wire[2], 16))
         if tag == "r":
-            bounds: list[Any] = self._items(wire, depth)
+            bounds: list[Any] = self.items(wire, depth)
             return range(*bounds)
         if tag == "q":
-            return collections.deque(self._list(wire[2], depth), wire[1])
+            return collections.deque(self.listed(wire[2], depth), wire[1])
         if tag == "T":
             if wire[1] == "timedelta":
                 return datetime.timedelta(*wire[2:])
@@ -171,16 +149,17 @@ class _Decoder:
         if tag == "g":
             return GLOBALS[wire[1]]
         if tag == "n":
-            held = self._list(wire[2], depth) if type(wire[2]) is list else self.value(wire[2], depth)
+            held = self.listed(wire[2], depth) if type(wire[2]) is list else self.value(wire[2], depth)
             return _array(held, _text(wire[1], _MAX_NAME)) if self._arrays else held
         if tag == "N":
             return self._named_tuple(wire, depth)
         raise Malformed("unknown tag")
 
-    def _list(self, wire: Json, depth: int) -> list[object]:
+    def listed(self, wire: Json, depth: int) -> list[object]:
+        """The items of a list that stands within another value."""
         if type(wire) is not list or wire[0] != "l":
             raise Malformed("items that are no list")
-        return self._items(wire, depth + 1)
+        return self.items(wire, depth + 1)
 
     def _named_tuple(self, wire: list[Json], depth: int) -> object:
         _, name, fields, values = wire
@@ -209,12 +188,6 @@ def _text(wire: Json, longest: int) -> str:
     if type(wire) is not str or len(wire) > longest:
         raise Malformed("a name is no text, or too long a one")
     return wire
-
-
-def _natural(index: Json) -> int:
-    if type(index) is not int or index < 0:
-        raise Malformed("an index is not a natural number")
-    return index
 
 
 def _array(held: object, dtype: str) -> object:

@@ -41,9 +41,11 @@ class Connection(Protocol):
 class Peer:
     """One end of the socket, given as a descriptor."""
 
-    def __init__(self, fd: int, answer: Answer) -> None:
+    def __init__(self, fd: int, answer: Answer, unsent: Callable[[], None] = lambda: None) -> None:
+        """`unsent` is called when a message cannot be sent since it is too large."""
         self._fd = fd
         self._answer = answer
+        self._unsent = unsent
         self._buffer = b""
 
     def request(self, op: str, arguments: Json) -> dict[str, Json]:
@@ -77,7 +79,12 @@ class Peer:
             self.send({"id": message.get("id"), "err": {"type": "MemoryError", "memory": True}})
 
     def send(self, message: dict[str, Json]) -> None:
-        self.write(frames.pack(message))
+        try:
+            frame = frames.pack(message)
+        except (codec.Unserialisable, MemoryError):
+            self._unsent()
+            raise
+        self.write(frame)
 
     def write(self, frame: bytes) -> None:
         """Send what `frames.pack` made. Raises Gone."""

@@ -159,17 +159,19 @@ def told(*kinds: Json, **rest: Json) -> dict[str, Json]:
 )
 async def test_what_cannot_be_made_is_nobodys_exception(described: dict[str, Json]) -> None:
     with pytest.raises(Gone):
-        Program(Nobody(), {}).exception(described)
+        Program(lambda answer, unsent: Nobody(), {}).exception(described)
 
 
 async def test_places_outside_a_text_are_never_read() -> None:
     arguments = codec.encode(("utf-8", b"", -(10**12), -(10**12) + 1, "x"))
-    error = Program(Nobody(), {}).exception(told(kind("builtins", "UnicodeDecodeError"), args=arguments))
+    error = Program(lambda answer, unsent: Nobody(), {}).exception(
+        told(kind("builtins", "UnicodeDecodeError"), args=arguments)
+    )
     assert isinstance(error, UnicodeDecodeError)
     assert str(error) == ""
 
 
 async def test_exceptions_that_steer_tests_are_not_the_programs() -> None:
-    error = Program(Nobody(), {}).exception(told(kind("unittest.case", "SkipTest")))
+    error = Program(lambda answer, unsent: Nobody(), {}).exception(told(kind("unittest.case", "SkipTest")))
     assert type(error).__name__ == "SkipTest"
     assert type(error).__module__ != "unittest.case"

@@ -24,7 +24,9 @@ class Answering:
 
 
 def names(*reported: list[str], reply: Json = None) -> Names:
-    return Names(Program(Answering(reply or {"ok": codec.encode(7)}), {}), list(reported), {}, "")
+    return Names(
+        Program(lambda answer, unsent: Answering(reply or {"ok": codec.encode(7)}), {}), list(reported), {}, ""
+    )
 
 
 @pytest.mark.parametrize(

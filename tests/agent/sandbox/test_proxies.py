@@ -165,6 +165,50 @@ except ValueError as error:
     await passes(pool, code, source)
 
 
+async def test_coroutines_run_at_the_same_time(pool: WorkerPool) -> None:
+    code = """
+import asyncio
+log = []
+async def slow(n):
+    try:
+        await asyncio.sleep(n)
+    except asyncio.CancelledError:
+        log.append("cancelled")
+        raise
+    log.append(n)
+    return n
+async def fail():
+    await asyncio.sleep(0.01)
+    raise LookupError("no")
+class Later:
+    def __await__(self): return slow(0).__await__()
+def seen(): return list(log)
+"""
+    source = """
+import asyncio, time
+async def many():
+    begun = time.monotonic()
+    assert await asyncio.gather(slow(0.3), slow(0.2), slow(0.1)) == [0.3, 0.2, 0.1]
+    return time.monotonic() - begun
+took = asyncio.run(many())
+assert took < 0.55 and seen() == [0.1, 0.2, 0.3]
+async def cut():
+    try: await asyncio.wait_for(slow(9), 0.02)
+    except asyncio.TimeoutError: return "late"
+assert asyncio.run(cut()) == "late" and seen()[-1] == "cancelled"
+async def first():
+    done, waiting = await asyncio.wait([asyncio.create_task(slow(5)), asyncio.create_task(slow(0.01))], return_when=asyncio.FIRST_COMPLETED)
+    return [task.result() for task in done]
+assert asyncio.run(first()) == [0.01]
+async def failing(): return await asyncio.gather(fail(), slow(0), return_exceptions=True)
+got = asyncio.run(failing())
+assert type(got[0]) is LookupError and got[1] == 0
+async def object(): return await Later()
+assert asyncio.run(object()) == 0
+"""
+    await passes(pool, code, source)
+
+
 async def test_objects_of_the_tests_are_themselves_again(pool: WorkerPool) -> None:
     code = """
 def f(xs): return list(xs)
@@ -216,6 +260,156 @@ s.sort()
 assert xs == [1, 2] and seen == {"sort"}
 """
     await passes(pool, code, source)
+
+
+async def test_what_the_program_does_to_objects_of_the_tests(pool: WorkerPool) -> None:
+    code = """
+import asyncio, copy, inspect
+def add(a, b): return a + b, b - a
+def of(item): return item.left, str(item), hasattr(item, "nothing")
+def bend(item):
+    twin = copy.deepcopy(item)
+    twin.left.append(1)
+    item.right = twin
+def places(items, item): return items.index(item), item in items, item in set(items)
+def refused(item, name):
+    try: return getattr(item, name)
+    except AttributeError: return "refused"
+async def gather(f, xs): return await asyncio.gather(*map(f, xs))
+def is_async(f): return inspect.iscoroutinefunction(f), callable(f)
+def same(f): return f
+"""
+    source = """
+import asyncio, dataclasses
+class Vector:
+    def __init__(self, x): self.x = x
+    def __add__(self, other): return Vector(self.x + other.x)
+    def __sub__(self, other): return self.x - other.x
+    def __repr__(self): return f"<{self.x}>"
+    def __eq__(self, other): return self.x == other.x
+    def __hash__(self): return hash(self.x)
+class Pair:
+    def __init__(self, left, right=None): self.left, self.right, self._own = left, right, 1
+@dataclasses.dataclass
+class Point:
+    left: int
+class Acting(Pair):
+    def act(self): return self.left
+made, less = add(Vector(1), Vector(2))
+assert type(made) is Vector and made.x == 3 and less == 1
+pair = Pair([])
+assert of(pair)[0] is pair.left and of(pair)[2] is False
+assert of(Point(5)) == (5, "Point(left=5)", False)
+bend(pair)
+assert pair.left == [] and pair.right.left == [1] and type(pair.right) is Pair
+assert places([Vector(1), Vector(2)], Vector(2)) == (1, True, True)
+assert refused(pair, "_own") == refused(pair, "nothing") == "refused"
+acting = Acting(1)
+assert refused(acting, "left") != 1 and refused(acting, "act")() == 1
+async def double(x):
+    await asyncio.sleep(0)
+    return 2 * x
+assert asyncio.run(gather(double, [1, 2])) == [2, 4] and is_async(double) == (True, True) and is_async(add) == (False, True)
+assert same(double) is double and asyncio.run(same(double(4))) == 8
+assert is_async(pair) == (False, False)
+"""
+    await passes(pool, code, source)
+
+
+async def test_values_of_classes_below_built_in_ones(pool: WorkerPool) -> None:
+    code = """
+from collections import OrderedDict, defaultdict
+class Stack(list):
+    def peek(self): return self[-1]
+    def append(self, x): super().append(x * 2)
+    def __getitem__(self, i): return super().__getitem__(i % len(self))
+class Cache(OrderedDict):
+    limit = 2
+    def put(self, key, value):
+        self[key] = value
+        if len(self) > self.limit: self.popitem(last=False)
+class Tree(defaultdict):
+    def __init__(self): super().__init__(Tree)
+    def depth(self): return 1 + max((held.depth() for held in self.values()), default=0)
+class Metres(float):
+    def __add__(self, other): return Metres(float(self) + float(other))
+    def __str__(self): return f"{float(self)} m"
+    def feet(self): return self * 3.28
+class Name(str):
+    def shout(self): return self.upper() + "!"
+def stack(xs): return Stack(xs)
+def is_it(x): return type(x).__name__
+held = Stack([1])
+def one(): return held
+"""
+    source = """
+import copy
+made = Stack([1])
+made.append(2)
+assert made == [1, 4] and made.peek() == 4 and made[3] == 4 and len(made) == 2 and isinstance(made, list)
+made.extend([5])
+assert made.peek() == 5 and type(made).__name__ == "Stack" and isinstance(made, Stack) and is_it(made) == "Stack"
+twin = copy.copy(made)
+twin.append(1)
+assert twin == [2, 8, 10, 2] and made == [1, 4, 5] and twin.peek() == 2
+assert stack([1, 2])[1] == 2 and stack([3]).peek() == 3 and one() is one()
+cache = Cache()
+cache.put("a", 1), cache.put("b", 2), cache.put("c", 3)
+assert dict(cache) == {"b": 2, "c": 3} and cache.popitem(last=False) == ("b", 2) and cache == {"c": 3}
+cache.limit = 1
+cache.put("d", 4)
+assert list(cache) == ["d"]
+tree = Tree()
+tree["a"]["b"] = 5
+tree.clear()
+assert tree["a"]["b"] == {} and tree.depth() == 3 and tree == {"a": {"b": {}}}
+far = Metres(1.5)
+assert far + 1 == 2.5 and str(far + 1) == "2.5 m" and (far + 1).feet() == 8.2 and far * 2 == 3.0 and is_it(far) == "Metres"
+assert Name("ann").shout() == "ANN!" and Name("ann") == "ann" and {Name("ann"): 1} == {"ann": 1}
+"""
+    await passes(pool, code, source)
+
+
+LIES = """
+class Lies:
+    __eq__ = __contains__ = __lt__ = __gt__ = __le__ = __ge__ = __bool__ = lambda self, *other: True
+    __ne__ = lambda self, other: False
+    __hash__ = lambda self: hash(5)
+    __len__ = __int__ = __index__ = __float__ = __abs__ = __getitem__ = __sub__ = __rsub__ = lambda self, *other: 0
+    __iter__ = lambda self: iter(())
+    __round__ = index = count = find = startswith = issubset = __and__ = __rand__ = get = lambda self, *other: self
+class {name}(Lies, {plain}): pass
+def f(x):
+    return {name}({value})
+"""
+
+
+@pytest.mark.parametrize(
+    ("plain", "value", "right"),
+    [("list", "[x]", "[5]"), ("dict", "{x: x}", "{5: 5}"), ("set", "{x}", "{5}"), ("float", "x", "5.0"), ("int", "x", "5"),
+     ("str", "'a'", "'b'")],
+)  # fmt: skip
+async def test_values_of_such_classes_compare_as_plain_ones(
+    pool: WorkerPool, plain: str, value: str, right: str
+) -> None:
+    source = f"""
+import pytest
+from solution import f
+def test_equal(): assert f(1) == {right}
+def test_equal_reflected(): assert {right} == f(1)
+def test_unequal(): assert not f(1) != {right}
+def test_held(): assert [f(1)] == [{right}]
+def test_found(): assert f(1) in ({right},)
+def test_contains():
+    if {right} not in ("b", 5, 5.0): assert 5 in f(1)
+    else: assert not f(1) or {right} == f(1)
+def test_close(): assert f(1) == pytest.approx({right}) if {right} == 5.0 else f(1) == {right}
+def test_difference(): assert abs(f(1) - 5) < 1e-6 if {right} in (5, 5.0) else f(1) == {right}
+"""
+    code = LIES.format(name="Own", plain=plain, value=value)
+    verdict = await pool.run(code, [CodeTest(source=source, runner="pytest")], entry_point="f")
+    assert verdict.total == 8
+    assert {case.name for case in verdict.cases if case.outcome is Outcome.PASSED} == set()
 
 
 async def test_names_made_by_helpers_are_the_programs(pool: WorkerPool) -> None:
