@@ -49,20 +49,23 @@ class Step:
 
 FIRST = Step(kind="first")
 SAMPLES = (
-    Step(kind="sample", share=0.4, temperature=0.8),
+    Step(kind="sample", share=0.1, temperature=0.8),
+    Step(kind="sample", share=0.3, temperature=0.8, start="code"),
     Step(kind="sample", share=0.2, temperature=1.0),
-    Step(kind="sample", share=0.2, temperature=0.8, start="code"),
+    Step(kind="sample", share=0.2, temperature=1.0, start="code"),
 )
 ROUND = Step(kind="round", share=0.2, temperature=0.8, start="code")
-"""Most problems need no more than the first answer, as the client asked for it. Then wide calls, because an engine
-makes many candidates at little more than the cost of one; then rounds (docs/benchmarks.md: what each is worth)."""
+"""Most problems need no more than the first answer, as the client asked for it. A few of the others are solved by the
+next samples; what is left needs many, which an engine makes at little more than the cost of one, and of different
+kinds; then rounds (docs/benchmarks.md: what each is worth)."""
 WRITING = Step(kind="sample", temperature=0.0)
 """Tests are asked for once, at the likeliest."""
 MIN_P = 0.05
 """Cuts the unlikely tail wherever the temperature is ours. Unlike top_p it needs no sorted vocabulary, which on a CPU
 takes longer than the model itself (docs/benchmarks.md)."""
 QUORUM = 3
-"""Verified programs after which a choice among them is safe. One is enough if it is the first answer."""
+"""Verified programs after which a choice among them is safe, where more are made for that (`prefix_seeds`). One is
+enough if it is the first answer."""
 UNTESTED_QUORUM = 9
 """Programs to compare where no test can verify any."""
 

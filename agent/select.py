@@ -40,18 +40,16 @@ def solved(attempts: Sequence[Attempt]) -> list[int]:
 def enough(attempts: Sequence[Attempt], problem: Problem, budget: Budget) -> bool:
     """Whether more candidates would hardly change the answer.
 
-    The first answer is enough if it is verified: where a model is right at once, its choice is safe. Later ones were
-    chosen by the tests among many, so that several are compared, if that is allowed. Without tests none is verified,
-    and all that can be done is compare.
+    One verified program is. Where the passing ones are to be refined, that holds for the first answer only: where a
+    model is right at once, its choice is safe; later ones were chosen by the tests among many. Without tests none is
+    verified, and all that can be done is compare.
     """
     good = solved(attempts)
     if len({normal(attempts[index].candidate.code) for index in good}) < budget.wanted:
         return False
-    if not budget.generated_tests:
-        return True
     if not problem.visible:
-        return len(good) >= UNTESTED_QUORUM
-    return is_solved(attempts[0]) or len(good) >= QUORUM
+        return not budget.generated_tests or len(good) >= UNTESTED_QUORUM
+    return not budget.prefix_seeds or is_solved(attempts[0]) or len(good) >= QUORUM
 
 
 def ranked(attempts: Sequence[Attempt], scores: Mapping[int, Score] = _NO_SCORES) -> list[int]:

@@ -23,14 +23,14 @@ class RefineSettings(Frozen):
     """Repair rounds after the first sampling."""
     deadline_s: float = Field(default=120.0, gt=0)
     """Wall-clock budget, where neither the request nor the client's time-out states one."""
-    repair: bool = True
+    repair: bool = False
     """Whether failing programs are shown to the model, where the request does not say; so with the next three."""
-    prefix_seeds: bool = True
+    prefix_seeds: bool = False
     """Whether the beginnings of passing programs are continued."""
     generated_tests: bool = True
     """Whether passing programs are compared by their answers to inputs that the statement does not show, and whether
     the model writes tests where the statement has none."""
-    critic: bool = True
+    critic: bool = False
     """Whether the critic is asked."""
     record: Path | None = None
     """For benchmarks: a file that keeps every answer of the engine and answers equal questions."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from agent.budget import QUORUM, SAMPLES, UNTESTED_QUORUM, Budget
+from agent.budget import SAMPLES, UNTESTED_QUORUM, Budget
 from agent.errors import EngineRefused, EngineUnavailable
 from agent.graph import Request, Services, State, build_graph, initial_state
 from agent.run import Run
@@ -64,10 +64,10 @@ def failing(count: int) -> list[str]:
     return [program(f"def add(a, b):\n    return a - b - {place}") for place in range(count)]
 
 
-async def test_a_wide_call_stops_when_the_choice_is_safe_and_aborts_the_rest() -> None:
-    policy = ScriptedPolicy([WRONG, WRONG, *[RIGHT] * QUORUM, WRONG], delay_s=0.01)
+async def test_a_wide_call_stops_at_the_first_verified_program_and_aborts_the_rest() -> None:
+    policy = ScriptedPolicy([WRONG, RIGHT, WRONG], delay_s=0.01)
     sandbox = ScriptedSandbox(passes_if(lambda code: "+" in code))
-    state, _, _ = await refine(request(), policy, sandbox)
+    state, _, _ = await refine(request(prefix_seeds=False), policy, sandbox)
     accepted = state["attempts"][state["accepted"] or 0]
     assert accepted.verdict is not None and accepted.verdict.outcome is Outcome.PASSED
     assert accepted.origin == "sample"
@@ -78,8 +78,10 @@ async def test_a_wide_call_stops_when_the_choice_is_safe_and_aborts_the_rest() -
 async def test_later_samples_are_begun_as_code() -> None:
     policy = ScriptedPolicy(failing(40))
     await refine(request(repair=False, prefix_seeds=False), policy, ScriptedSandbox(passes_if(lambda code: False)))
-    assert policy.prefixes == ["", "", "", "```python\n"]
-    assert policy.calls[-1][2].stop == ("\n```\n",) and policy.calls[0][2].stop == ()
+    assert policy.prefixes == ["", *("```python\n" if row.start == "code" else "" for row in SAMPLES)]
+    assert all(
+        bool(asked.stop) == bool(begun) for (_, _, asked), begun in zip(policy.calls, policy.prefixes, strict=True)
+    )
     plain = ScriptedPolicy(failing(40), continues=False)
     await refine(request(), plain, ScriptedSandbox(passes_if(lambda code: False)))
     assert set(plain.prefixes) == {""}, "not every engine goes on from a beginning"
@@ -119,7 +121,7 @@ async def test_refine_goes_on_from_the_beginning_of_what_passes() -> None:
     assert state["accepted"] == 12
     without = ScriptedPolicy([*failing(12), passing, *failing(9)])
     await refine(request(prefix_seeds=False), without, sandbox, critic)
-    assert without.prefixes[1 + len(SAMPLES)] == "```python\n", "a fresh sample instead"
+    assert len(without.calls) == 1 + len(SAMPLES), "one is enough where none is to be refined"
 
 
 async def test_the_budget_bounds_candidates_and_rounds() -> None:
@@ -231,7 +233,7 @@ async def test_cancelling_closes_the_engine_call_and_the_sandbox_and_keeps_what_
     policy, sandbox = ScriptedPolicy([WRONG], delay_s=0.05), ScriptedSandbox(passes_if(lambda code: False), delay_s=0.2)
     run, before = Run(), asyncio.all_tasks()
     task = asyncio.create_task(build_graph().ainvoke(initial_state(request()), context=services(policy, sandbox, run)))
-    await asyncio.sleep(0.45)
+    await asyncio.sleep(0.32)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

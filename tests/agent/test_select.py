@@ -47,7 +47,7 @@ def test_distinct_programs() -> None:
         ("-", {}, False),
         ("-" + "+" * (QUORUM - 1), {}, QUORUM == 1),
         ("-" + "+" * QUORUM, {}, True),
-        ("-+", {"generated_tests": False}, True),
+        ("-+", {"prefix_seeds": False}, True),
         ("+", {"wanted": 2}, False),
         ("++", {"wanted": 2}, True),
     ],
