@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import fsum
 from typing import Literal
 
 from agent.behaviour import normal
 from agent.budget import QUORUM, UNTESTED_QUORUM, Budget
-from memory.records import Attempt, Candidate, Outcome, Problem, Score
+from memory.records import Attempt, Outcome, Problem, Score
 
 _ORDER = {
     Outcome.PASSED: 5,
@@ -81,11 +80,6 @@ def claim(problem: Problem, attempt: Attempt | None) -> Claim:
     if attempt.verdict.outcome is Outcome.SANDBOX_ERROR:
         return "unverified"
     return "passed" if is_solved(attempt) else "failed"
-
-
-def confidence(candidate: Candidate) -> float:
-    """Mean log-probability of the candidate's tokens; 0 if the engine does not tell."""
-    return fsum(candidate.logprobs) / len(candidate.logprobs) if candidate.logprobs else 0.0
 
 
 def _quality(attempt: Attempt) -> tuple[float, int]:
