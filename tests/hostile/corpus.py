@@ -19,7 +19,7 @@ FILES = {
 }  # fmt: skip
 NUMBERS = {
     "A": range(1, 38), "B": range(38, 64), "C": range(64, 86), "D": range(86, 103),
-    "E": (*range(201, 247), *range(260, 274)), "F": range(301, 341),
+    "E": (*range(201, 247), *range(260, 274)), "F": range(301, 342),
 }  # fmt: skip
 """The entries of each section; every one has at least one program."""
 RUNNERS = ("check", "script", "pytest", "unittest")

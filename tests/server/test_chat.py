@@ -129,13 +129,13 @@ async def test_without_tests_nothing_is_claimed(server: Running) -> None:
 
 
 async def test_tests_that_the_model_writes_choose_and_prove_nothing(server: Running) -> None:
-    """The first answer and a third of the samples subtract; answers to the inputs of the model's own tests decide."""
+    """The first answer subtracts, the samples add; answers to the inputs of the model's own tests decide."""
     asserts = "```python\nassert add(1, 1) == 2\nassert add(2, 5) == 7\nassert add(3, 1) == 5\n```"
 
     def reply(body: dict[str, Any], index: int) -> str:
         if "Do not write the program" in body["messages"][-1]["content"]:
             return asserts
-        return WRONG if body.get("n") is None or index % 3 == 0 else RIGHT
+        return WRONG if body.get("n") is None else RIGHT
 
     server.engine.reply = reply
     messages = [{"role": "user", "content": "Write a Python function add(a, b)."}]
