@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from math import fsum
 
-from agent.syntax import parse
+from agent.syntax import is_text, parse
 from memory.records import Outcome, Verdict
 
 Behaviour = tuple[str | None, ...]
@@ -47,13 +47,9 @@ def normal(code: str) -> str:
         return code.strip()
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_text(body[0]):
+        if isinstance(body, list) and body and is_text(body[0]):
             node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
     try:
         return ast.unparse(tree)
     except (ValueError, RecursionError):  # a whole number too long to print
         return code.strip()
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

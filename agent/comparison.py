@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.behaviour import agreement, behaviour, normal
-from agent.prelude import needed
 from agent.probes import probes
 from agent.sandbox.contract import Sandbox
 from agent.testgen import consensus
+from agent.trial import trial
 from memory.records import Attempt, CallTest, Limits, Outcome, ProbeTest, Problem, Score, Verdict
 
 PROBE_LIMITS = Limits(cpu_seconds_per_test=1.0, cpu_seconds=6.0)
@@ -66,14 +66,7 @@ async def _run(
     owner: str,
 ) -> tuple[Verdict, Verdict | None]:
     async def verdict(tests: Sequence[ProbeTest | CallTest]) -> Verdict:
-        return await sandbox.run(
-            program.code,
-            tests,
-            entry_point=problem.entry_point,
-            prelude=needed(problem.prelude, program.code),
-            limits=PROBE_LIMITS,
-            owner=owner,
-        )
+        return await trial(sandbox, problem, program.code, tests, limits=PROBE_LIMITS, owner=owner)
 
     probed = await verdict(asked) if asked else Verdict(id="", outcome=Outcome.PASSED, passed=0, total=0)
     return probed, await verdict(written) if written else None

@@ -30,12 +30,14 @@ from agent.run import Run
 from agent.sampling import Call, Sampler, sampling_of
 from agent.sandbox.contract import Sandbox
 from agent.seeds import beginnings, seed
-from agent.select import enough, ranked, solved
+from agent.select import enough, ranked, repairable, solved
 from agent.task import Message, read_problem
 from agent.testgen import MAX_TESTS, read_written
-from memory.records import Attempt, Opinion, Outcome, Problem, Sampling, Test
+from memory.records import Attempt, Opinion, Problem, Sampling, Test
 
 Node = Literal["sample", "write", "refine", "repair", "compare", "finish"]
+_Asked = tuple[Prompt, int, int | None]
+"""A prompt, how many candidates it is to bring, and the attempt it starts from."""
 _MAX_SEEDED = 2
 """Passing programs that one refine round continues."""
 _PARENTS = 3
@@ -180,7 +182,7 @@ async def refine(state: State, runtime: Runtime[Services]) -> dict[str, object]:
     services, request = runtime.context, state["request"]
     step, count = _step(state)
     parents = groups(state["attempts"], solved(state["attempts"]))[:_MAX_SEEDED]
-    calls: list[tuple[Prompt, int, int | None]] = []
+    calls: list[_Asked] = []
     for place, parent in enumerate(parents):
         share = count // len(parents) + (place < count % len(parents))
         begun = beginnings(parent.code) if services.policy.continues else []
@@ -237,7 +239,7 @@ async def _round(
     state: State,
     services: Services,
     step: Step,
-    calls: Sequence[tuple[Prompt, int, int | None]],
+    calls: Sequence[_Asked],
     origin: Origin,
 ) -> dict[str, object]:
     rounds = state["rounds"] + 1
@@ -251,7 +253,7 @@ async def _made(
     state: State,
     services: Services,
     step: Step,
-    calls: Sequence[tuple[Prompt, int, int | None]],
+    calls: Sequence[_Asked],
     origin: Origin,
 ) -> dict[str, object]:
     """The state after some calls for programs."""
@@ -290,26 +292,12 @@ def _step(state: State) -> tuple[Step, int]:
 
 
 async def _parent(services: Services, request: Request, attempts: Sequence[Attempt]) -> int | None:
-    """The failing attempt to repair: among the best by tests that no repair started from yet, the critic's choice.
-    Sandbox errors say nothing about a program."""
-    used = {attempt.parent for attempt in attempts}
-    order = [
-        index
-        for index in ranked(attempts)
-        if index not in used
-        and (verdict := attempts[index].verdict) is not None
-        and verdict.outcome is not Outcome.SANDBOX_ERROR
-    ]
-    best = [index for index in order if _share(attempts[index]) == _share(attempts[order[0]])][:_PARENTS]
+    """The failing attempt to repair: of those that pass most tests the critic's choice."""
+    best = repairable(attempts)[:_PARENTS]
     if len(best) < 2 or not request.budget.critic:
         return best[0] if best else None
     opinions = await _opinions(services, request, [attempts[index].candidate.code for index in best])
     return max(zip(best, opinions, strict=True), key=lambda pair: (pair[1].passed, -pair[0]))[0]
-
-
-def _share(attempt: Attempt) -> float:
-    verdict = attempt.verdict
-    return verdict.passed / verdict.total if verdict is not None and verdict.total else 0.0
 
 
 async def _opinions(services: Services, request: Request, codes: Sequence[str]) -> list[Opinion]:

@@ -11,6 +11,7 @@ import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 
+from agent.examples.values import is_constant
 from agent.syntax import parse
 from memory.records import AssertTest, CallTest, ProbeTest, StdioTest, Test
 
@@ -48,11 +49,10 @@ def _calls(test: Test, entry_point: str | None) -> Iterator[ast.Call]:
         return
     tree = parse(test.call if isinstance(test, CallTest) else test.source)
     for node in ast.walk(tree) if tree is not None else ():
-        if isinstance(node, ast.Call) and (node.args or node.keywords) and _calls_it(node.func, entry_point):
-            try:
-                _values(node)
-            except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-                continue
+        if not (isinstance(node, ast.Call) and _calls_it(node.func, entry_point)):
+            continue
+        arguments = _arguments(node)
+        if arguments and all(map(is_constant, arguments)):
             yield node
             return
 
@@ -64,13 +64,13 @@ def _calls_it(function: ast.expr, entry_point: str | None) -> bool:
     return isinstance(function, ast.Name) and function.id == entry_point
 
 
-def _values(call: ast.Call) -> list[object]:
-    return [ast.literal_eval(argument) for argument in (*call.args, *(one.value for one in call.keywords))]
+def _arguments(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(keyword.value for keyword in call.keywords)]
 
 
 def _around(calls: Sequence[ast.Call], rng: random.Random) -> Iterator[str]:
     """Endlessly: one of the calls with one argument changed, or with one argument of another call."""
-    pool = [_values(call) for call in calls]
+    pool = [[ast.literal_eval(argument) for argument in _arguments(call)] for call in calls]
     while True:
         place = rng.randrange(len(calls))
         values = list(pool[place])

@@ -15,10 +15,10 @@ from agent.budget import MIN_P, Origin, Step
 from agent.errors import AgentError, EngineRefused, EngineUnavailable
 from agent.feedback import progress
 from agent.policy import Policy
-from agent.prelude import needed
 from agent.prompts import Prompt
 from agent.run import Run
 from agent.sandbox.contract import Sandbox
+from agent.trial import trial
 from memory.records import Attempt, Candidate, Fault, Outcome, Problem, Sampling, Verdict
 
 _ENGINE_BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -47,7 +47,6 @@ class Sampler:
         self._run = run
         self._problem = problem
         self._deadline = deadline
-        self._verdicts: dict[str, Verdict] = {}
 
     async def attempts(self, call: Call, enough: Callable[[Sequence[Attempt]], bool], limit: int) -> int:
         """Add the attempts of one call to the run; their number. Ends early once `enough` is true of all attempts.
@@ -139,24 +138,16 @@ class Sampler:
 
     async def _verdict(self, candidate: Candidate) -> Verdict:
         """The candidate's verdict; a program that comes again is not run again."""
-        problem = self._problem
-        if candidate.code in self._verdicts:
-            return self._verdicts[candidate.code]
-        if not candidate.code:
+        problem, code = self._problem, candidate.code
+        if not code:
             fault = Fault(type="no_code", message="the answer contains no program")
             return Verdict(id="", outcome=Outcome.COMPILE_ERROR, passed=0, total=len(problem.visible), error=fault)
+        earlier = (attempt.verdict for attempt in self._run.attempts if attempt.candidate.code == code)
+        for verdict in earlier:
+            if verdict is not None and verdict.outcome is not Outcome.SANDBOX_ERROR:
+                return verdict
         with self._run.busy("sandbox"):
-            verdict = await self._sandbox.run(
-                candidate.code,
-                problem.visible,
-                entry_point=problem.entry_point,
-                prelude=needed(problem.prelude, candidate.code),
-                limits=problem.limits,
-                owner=self._run.owner,
-            )
-        if verdict.outcome is not Outcome.SANDBOX_ERROR:
-            self._verdicts[candidate.code] = verdict
-        return verdict
+            return await trial(self._sandbox, problem, code, problem.visible, owner=self._run.owner)
 
 
 def sampling_of(own: Sampling, step: Step, made: int) -> Sampling:

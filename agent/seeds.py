@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from agent.syntax import parse
+from agent.syntax import is_text, parse
 from memory.records import Opinion
 
 LONGEST = 0.9
@@ -49,8 +49,4 @@ def _body(node: ast.stmt) -> list[ast.stmt]:
         found += handler.body
     for case in getattr(node, "cases", []):
         found += case.body
-    first = found[0] if found else None
-    is_text = (
-        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
-    )
-    return found[1:] if is_text else found
+    return found[1:] if found and is_text(found[0]) else found

@@ -44,7 +44,9 @@ def enough(attempts: Sequence[Attempt], problem: Problem, budget: Budget) -> boo
     verified, and all that can be done is compare.
     """
     good = solved(attempts)
-    if len({normal(attempts[index].candidate.code) for index in good}) < budget.wanted:
+    if len(good) < budget.wanted:
+        return False
+    if budget.wanted > 1 and len({normal(attempts[index].candidate.code) for index in good}) < budget.wanted:
         return False
     if not problem.visible:
         return not budget.generated_tests or len(good) >= UNTESTED_QUORUM
@@ -59,6 +61,20 @@ def ranked(attempts: Sequence[Attempt], scores: Mapping[int, Score] = _NO_SCORES
         key=lambda index: (*_quality(attempts[index]), *_compared(scores.get(index)), -index),
         reverse=True,
     )
+
+
+def repairable(attempts: Sequence[Attempt]) -> list[int]:
+    """Of the failing attempts that no other started from yet, those that pass most tests, best first. Sandbox errors
+    say nothing about a program."""
+    used = {attempt.parent for attempt in attempts}
+    order = [
+        index
+        for index in ranked(attempts)
+        if index not in used
+        and (verdict := attempts[index].verdict) is not None
+        and verdict.outcome is not Outcome.SANDBOX_ERROR
+    ]
+    return [index for index in order if _quality(attempts[index])[0] == _quality(attempts[order[0]])[0]]
 
 
 def distinct(attempts: Sequence[Attempt], order: Sequence[int]) -> list[int]:

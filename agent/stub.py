@@ -6,7 +6,7 @@ import ast
 import re
 
 from agent.extract import extract
-from agent.syntax import parse
+from agent.syntax import is_text, parse
 
 _STARTS = re.compile(r"^(?:from|import|def|class|async def)\s", re.MULTILINE)
 
@@ -35,7 +35,7 @@ def opening(statement: str, entry_point: str | None) -> str | None:
         node = methods[0]
     assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     first = node.body[0]
-    says = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    says = is_text(first)
     last = first.end_lineno if says else first.lineno - 1
     if last is None or last < node.lineno or (says and first.lineno == node.lineno):
         return None

@@ -26,6 +26,11 @@ def expression(source: str) -> ast.expr | None:
         return None
 
 
+def is_text(node: ast.AST) -> bool:
+    """Whether a statement is nothing but a text: a docstring, where it stands first."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
 def compiles(source: str) -> bool:
     """Whether Python would run it: `return` outside a function parses and does not compile."""
     try:

@@ -9,6 +9,7 @@ import ast
 from collections.abc import Sequence
 from math import sqrt
 
+from agent.examples.values import is_constant
 from agent.extract import extract
 from agent.syntax import expression, parse
 from memory.records import CallTest, Outcome, Verdict
@@ -49,17 +50,9 @@ def _claim(test: ast.expr, entry_point: str) -> tuple[str, str] | None:
             return None
     named = isinstance(call.func, ast.Name) and call.func.id == entry_point
     literals = [*call.args, *(keyword.value for keyword in call.keywords), expression(wanted)]
-    if not named or not all(literal is not None and _is_literal(literal) for literal in literals):
+    if not named or not all(literal is not None and is_constant(literal) for literal in literals):
         return None
     return ast.unparse(call), wanted
-
-
-def _is_literal(node: ast.expr) -> bool:
-    try:
-        ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return False
-    return True
 
 
 def consensus(verdicts: Sequence[Verdict | None], votes: Sequence[int]) -> list[float]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-PARTS = ("repair", "prefix_seeds", "generated_tests", "critic")
+_PARTS = ("repair", "prefix_seeds", "generated_tests", "critic")
 """Request options of the loop's parts, in the order in which the ladder adds them."""
-BEST_OF_N = "best of n by visible tests"
-WHOLE = "+ critic"
 
-_NAMES = (BEST_OF_N, "+ repair", "+ refine", "+ generated tests", WHOLE)
+_NAMES = ("best of n by visible tests", "+ repair", "+ refine", "+ generated tests", "+ critic")
 
 
 def _options(parts_on: int) -> Mapping[str, bool]:
-    switched = {part: place < parts_on for place, part in enumerate(PARTS)}
+    switched = {part: place < parts_on for place, part in enumerate(_PARTS)}
     return MappingProxyType({"memory": False, **switched})
 
 

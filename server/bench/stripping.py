@@ -51,12 +51,14 @@ def _closing(line: str) -> str | None:
 def _without_found(statement: str, problem: Problem) -> str:
     """Without the lines that, taken away, leave no example to be found."""
     lines = statement.split("\n")
+    found = len(find_tests(statement, problem.entry_point))
     for place in range(len(lines) - 1, -1, -1):
-        if not find_tests("\n".join(lines), problem.entry_point):
+        if not found:
             break
+        if _QUOTES.search(lines[place]):
+            continue
         shorter = [*lines[:place], *lines[place + 1 :]]
-        if not _QUOTES.search(lines[place]) and len(find_tests("\n".join(shorter), problem.entry_point)) < len(
-            find_tests("\n".join(lines), problem.entry_point)
-        ):
-            lines = shorter
+        left = len(find_tests("\n".join(shorter), problem.entry_point))
+        if left < found:
+            lines, found = shorter, left
     return "\n".join(lines)

@@ -13,6 +13,7 @@ import pytest
 
 from agent.errors import EngineRefused, EngineUnavailable
 from agent.policy import EnginePolicy, Policy
+from agent.run import Run
 from memory.records import Candidate, Sampling
 from tests.fakes import ScriptedPolicy
 from tests.scripted_engine import MODEL, ScriptedEngine, serving
@@ -27,27 +28,13 @@ async def policy_of(engine: ScriptedEngine, *, vllm: bool = True) -> AsyncIterat
         yield EnginePolicy(http, lambda: vllm)
 
 
-class Meter:
-    """Counts what is spent."""
-
-    def __init__(self) -> None:
-        self.spent = [0, 0]
-
-    def spend(self, prompt: int, completion: int) -> None:
-        self.spent[0] += prompt
-        self.spent[1] += completion
-
-    async def settled(self) -> None:
-        return
-
-
-async def sample(policy: Policy, n: int, meter: Meter | None = None, **more: Any) -> list[Candidate]:
-    return [made async for made in policy.sample(CHAT, n, more.pop("sampling", SAMPLING), meter or Meter(), **more)]
+async def sample(policy: Policy, n: int, meter: Run | None = None, **more: Any) -> list[Candidate]:
+    return [made async for made in policy.sample(CHAT, n, more.pop("sampling", SAMPLING), meter or Run(), **more)]
 
 
 async def test_candidates_carry_what_the_engine_reported() -> None:
     engine = ScriptedEngine(reply=lambda body, index: f"```python\nx = {index}\n```")
-    meter = Meter()
+    meter = Run()
     async with policy_of(engine) as policy:
         made = await sample(policy, 3, meter)
     assert sorted(one.code for one in made) == ["x = 0\n", "x = 1\n", "x = 2\n"]
@@ -56,7 +43,7 @@ async def test_candidates_carry_what_the_engine_reported() -> None:
         assert one.prompt_ids == (1, 2, 3, 4, 5) and one.prompt_tokens == 5
         assert len(one.completion_ids) == len(one.logprobs) == one.completion_tokens > 0
         assert one.sampling == replace(SAMPLING, seed=3 + int(one.code[4:])) and one.finish_reason == "stop"
-    assert meter.spent == [5, sum(one.completion_tokens for one in made)]
+    assert [meter.prompt_tokens, meter.completion_tokens] == [5, sum(one.completion_tokens for one in made)]
     body = engine.bodies[0]
     assert body["n"] == 3 and body["seed"] == 3 and body["max_tokens"] == 50 and body["top_p"] == 0.95
     assert body["min_p"] == 0.05
@@ -75,7 +62,7 @@ async def test_an_engine_that_ignores_n_is_asked_again() -> None:
 async def test_closing_early_aborts_the_rest_in_the_engine() -> None:
     engine = ScriptedEngine(reply=lambda body, index: "word" if index == 0 else "word " * 1000, word_s=0.005)
     async with policy_of(engine) as policy:
-        async with aclosing(policy.sample(CHAT, 2, SAMPLING, Meter())) as stream:
+        async with aclosing(policy.sample(CHAT, 2, SAMPLING, Run())) as stream:
             async for made in stream:
                 assert made.text == "word"
                 break
@@ -127,12 +114,12 @@ async def test_an_answer_can_be_begun() -> None:
 
 async def test_words_are_weighed_by_their_first_tokens() -> None:
     engine = ScriptedEngine(weights={"right": 0.6, "wrong": 0.2})
-    meter = Meter()
+    meter = Run()
     async with policy_of(engine) as policy:
         assert await policy.weigh(CHAT, ("right", "wrong"), MODEL, meter) == pytest.approx((0.75, 0.25))
     (body,) = engine.bodies
     assert body["max_tokens"] == 1 and len(body["logprob_token_ids"]) == 2
-    assert meter.spent == [5, 1]
+    assert [meter.prompt_tokens, meter.completion_tokens] == [5, 1]
     async with policy_of(engine, vllm=False) as policy:
         assert await policy.weigh(CHAT, ("right", "wrong"), MODEL, meter) is None
 

@@ -21,7 +21,6 @@ import httpx
 
 from agent.budget import SAMPLES
 from agent.policy import EnginePolicy
-from agent.prelude import needed
 from agent.problems import load
 from agent.recording import RecordedPolicy
 from agent.run import Run
@@ -31,8 +30,9 @@ from agent.sandbox.pool import WorkerPool
 from agent.select import ranked
 from agent.settings import SandboxSettings
 from agent.statistics import paired_difference, pass_at_1
-from agent.task import read_problem
-from memory.records import Attempt, Candidate, Outcome, Problem, Sampling, Verdict
+from agent.task import Message, read_problem
+from memory.records import Attempt, Candidate, Problem, Sampling
+from tests.bench.judging import is_right, seen
 from tests.bench.report import publish
 
 MOST = 32
@@ -47,15 +47,6 @@ class Asked:
     problem: Problem
     passed: bool
     tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """The samples of one problem, in the order of their seeds."""
-
-    tokens: tuple[int, ...]
-    chosen: tuple[bool, ...]
-    """Whether the choice among the first 1, 2, … samples passes the hidden tests."""
 
 
 async def main() -> None:
@@ -75,16 +66,17 @@ async def main() -> None:
         async with await WorkerPool.start(SandboxSettings()) as pool:
             spent = sum(one.tokens for one in everything)
             count = given.n or 1
-            sampled = await _all(policy, pool, everything, model, count)
-            while given.n is None and count < MOST and sum(sum(one.tokens) for one in sampled) < spent:
+            sampled = await _sampled(policy, everything, model, count)
+            while given.n is None and count < MOST and _tokens(sampled) < spent:
                 count += 1
-                sampled = await _all(policy, pool, everything, model, count)
+                sampled = await _sampled(policy, everything, model, count)
+            right = [await _choice(pool, one, made) for one, made in zip(everything, sampled, strict=True)]
     rows = []
     start = 0
     for path, of_file in [*asked.items(), (Path("all"), everything)]:
-        plain = sampled if path.name == "all" else sampled[start : start + len(of_file)]
+        part = slice(None) if path.name == "all" else slice(start, start + len(of_file))
         start += len(of_file)
-        rows.append(_row(path.stem, of_file, plain, count))
+        rows.append(_row(path.stem, of_file, right[part], _tokens(sampled[part]), count))
     publish("tests.bench.best_of_n", rows)
 
 
@@ -98,60 +90,50 @@ def _asked(result: dict[str, Any], mode: str) -> list[Asked]:
     ]
 
 
-async def _all(policy: RecordedPolicy, sandbox: Sandbox, asked: Sequence[Asked], model: str, n: int) -> list[Sampled]:
+async def _sampled(policy: RecordedPolicy, asked: Sequence[Asked], model: str, n: int) -> list[list[Candidate]]:
+    """The first `n` samples of each problem, in the order of their seeds."""
     limit = asyncio.Semaphore(8)
 
-    async def one(what: Asked) -> Sampled:
+    async def one(what: Asked) -> list[Candidate]:
+        own = Sampling(model=model, temperature=0.0, seed=what.index, max_tokens=1024)
+        settings, name = sampling_of(own, SAMPLES[0], 1), _shown(what).entry_point
         async with limit:
-            return await _one(policy, sandbox, what, model, n)
+            made = [one async for one in policy.sample(_chat(what), n, settings, Run(), entry_point=name)]
+        return sorted(made, key=lambda one: one.sampling.seed or 0)
 
     return list(await asyncio.gather(*map(one, asked)))
 
 
-async def _one(policy: RecordedPolicy, sandbox: Sandbox, asked: Asked, model: str, n: int) -> Sampled:
-    messages = [{"role": "user", "content": asked.problem.statement}]
-    problem = read_problem(asked.problem.id, messages)
-    own = Sampling(model=model, temperature=0.0, seed=asked.index, max_tokens=1024)
-    stream = policy.sample(messages, n, sampling_of(own, SAMPLES[0], 1), Run(), entry_point=problem.entry_point)
-    made: list[Candidate] = sorted([one async for one in stream], key=lambda one: one.sampling.seed or 0)
-    attempts: list[Attempt] = []
-    right: list[bool] = []
-    for candidate in made:
-        attempts.append(
-            Attempt(candidate=candidate, verdict=await _seen(sandbox, problem, candidate), origin="sample", round=0)
-        )
-        right.append(await _is_right(sandbox, asked.problem, candidate))
-    chosen = tuple(right[ranked(attempts[:count])[0]] for count in range(1, n + 1))
-    return Sampled(tuple(one.completion_tokens for one in made), chosen)
+async def _choice(sandbox: Sandbox, asked: Asked, made: Sequence[Candidate]) -> bool:
+    """Whether the first sample that passes most of the prompt's examples passes the hidden tests."""
+    problem = _shown(asked)
+    attempts = [
+        Attempt(candidate=one, verdict=await seen(sandbox, problem, one), origin="sample", round=0) for one in made
+    ]
+    return await is_right(sandbox, asked.problem, made[ranked(attempts)[0]])
 
 
-async def _seen(sandbox: Sandbox, problem: Problem, candidate: Candidate) -> Verdict | None:
-    if not candidate.code:
-        return None
-    prelude = needed(problem.prelude, candidate.code)
-    return await sandbox.run(candidate.code, problem.visible, entry_point=problem.entry_point, prelude=prelude)
+def _chat(asked: Asked) -> list[Message]:
+    return [{"role": "user", "content": asked.problem.statement}]
 
 
-async def _is_right(sandbox: Sandbox, problem: Problem, candidate: Candidate) -> bool:
-    verdict = await sandbox.run(
-        candidate.code,
-        problem.hidden,
-        entry_point=problem.entry_point,
-        prelude=problem.prelude,
-        limits=problem.limits,
-    )
-    return verdict.outcome is Outcome.PASSED
+def _shown(asked: Asked) -> Problem:
+    return read_problem(asked.problem.id, _chat(asked))
 
 
-def _row(name: str, asked: Sequence[Asked], sampled: Sequence[Sampled], n: int) -> dict[str, object]:
-    loop, plain = [one.passed for one in asked], [one.chosen[-1] for one in sampled]
+def _tokens(sampled: Sequence[Sequence[Candidate]]) -> int:
+    return sum(one.completion_tokens for made in sampled for one in made)
+
+
+def _row(name: str, asked: Sequence[Asked], plain: Sequence[bool], tokens: int, n: int) -> dict[str, object]:
+    loop = [one.passed for one in asked]
     difference = paired_difference(plain, loop)
     return {
         "problems": f"{name} ({len(asked)})",
         "n": n,
         "best of n, pass@1": f"{100 * pass_at_1(sum(plain), len(plain)).estimate:.1f} %",
         "loop, pass@1": f"{100 * pass_at_1(sum(loop), len(loop)).estimate:.1f} %",
-        "tokens, best of n": f"{sum(sum(one.tokens) for one in sampled) / len(sampled):,.0f}",
+        "tokens, best of n": f"{tokens / len(asked):,.0f}",
         "tokens, loop": f"{sum(one.tokens for one in asked) / len(asked):,.0f}",
         "loop - best of n": f"{100 * difference.estimate:+.1f} points "
         f"[{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]",

@@ -20,7 +20,6 @@ from agent import prompts
 from agent.budget import MIN_P
 from agent.feedback import describe
 from agent.policy import EnginePolicy
-from agent.prelude import needed
 from agent.problems import load
 from agent.prompts import Prompt
 from agent.recording import RecordedPolicy
@@ -30,6 +29,7 @@ from agent.sandbox.pool import WorkerPool
 from agent.settings import SandboxSettings
 from agent.task import Message, read_problem
 from memory.records import Attempt, CallTest, Candidate, Outcome, Problem, Sampling, Verdict
+from tests.bench.judging import is_right, seen
 from tests.bench.report import publish
 
 MAX_TOKENS = 768
@@ -80,24 +80,6 @@ class Bench:
         stream = self.policy.sample(prompt.messages, n, sampling, Run(), prefix=prompt.prefix, entry_point=name)
         return sorted([one async for one in stream], key=lambda one: one.sampling.seed or 0)
 
-    async def seen(self, problem: Problem, candidate: Candidate) -> Verdict | None:
-        """The verdict of the prompt's examples."""
-        if not candidate.code:
-            return None
-        prelude = needed(problem.prelude, candidate.code)
-        return await self.sandbox.run(candidate.code, problem.visible, entry_point=problem.entry_point, prelude=prelude)
-
-    async def is_right(self, problem: Problem, candidate: Candidate) -> bool:
-        """Whether the hidden tests pass."""
-        verdict = await self.sandbox.run(
-            candidate.code,
-            problem.hidden,
-            entry_point=problem.entry_point,
-            prelude=problem.prelude,
-            limits=problem.limits,
-        )
-        return verdict.outcome is Outcome.PASSED
-
 
 def kinds(chat: Sequence[Message], problem: Problem, failed: Candidate, verdict: Verdict) -> dict[str, Prompt]:
     """The prompts that are compared; `failed` is a program that fails the examples."""
@@ -137,16 +119,16 @@ async def _problem(bench: Bench, index: int, asked: Problem, n: int) -> dict[str
     chat = [{"role": "user", "content": asked.statement}]
     problem = read_problem(asked.id, chat)
     first = (await bench.candidates(prompts.first(chat), 1, 0.0, index, problem.entry_point))[0]
-    verdict = await bench.seen(problem, first)
+    verdict = await seen(bench.sandbox, problem, first)
     if not problem.visible or verdict is None or verdict.outcome is Outcome.PASSED:
         return None
     found: dict[str, list[Judged]] = {}
     for kind, prompt in kinds(chat, problem, first, verdict).items():
         found[kind] = []
         for one in await bench.candidates(prompt, n, 0.8, index + 1, problem.entry_point):
-            seen = await bench.seen(problem, one)
-            passed = seen is not None and seen.outcome is Outcome.PASSED
-            right = bool(one.code) and await bench.is_right(asked, one)
+            shown = await seen(bench.sandbox, problem, one)
+            passed = shown is not None and shown.outcome is Outcome.PASSED
+            right = bool(one.code) and await is_right(bench.sandbox, asked, one)
             repeats = one.code.strip() == first.code.strip()
             found[kind].append(Judged(passed, right, one.completion_tokens, repeats))
     return found
