@@ -25,6 +25,7 @@ from agent.problems import ProblemFileError, load
 from agent.sandbox.contract import Isolation
 from memory.records import CodeTest, Fault, Limits, Outcome, Test, Verdict
 from server.bench.client import ServerError
+from server.bench.ladder import LADDER
 from server.bench.report import show
 from server.bench.rows import MismatchError, Row, RowFile
 from server.bench.run import BenchSettings, ModeError, choose, model_of
@@ -263,6 +264,20 @@ async def test_the_server_sees_the_statement_and_nothing_else(tmp_path: Path, se
     assert all(body["temperature"] == 0 and body["max_tokens"] == 1024 for body in server.asked)
     assert all(body["seed"] == 7 + number_of(body) for body in server.asked)
     assert server.most == 1
+
+
+async def test_each_rung_of_the_ladder_switches_one_more_part_on(tmp_path: Path, serve: Serve) -> None:
+    server = ScriptedServer(half_right)
+    chosen = settings(serve(server), problem_file(tmp_path, 1), modes=("base", *LADDER), max_candidates=5)
+    result = await measured(chosen)
+    assert list(result["modes"]) == ["base", *LADDER] and len(result["paired"]) == 15
+    assert "burnish" not in server.asked[0]
+    asked = [body["burnish"] for body in server.asked[1:]]
+    assert all(options["max_candidates"] == 5 and options["memory"] is False for options in asked)
+    parts = ("repair", "prefix_seeds", "generated_tests", "critic")
+    assert [[options[part] for part in parts] for options in asked] == [
+        [place < count for place in range(4)] for count in range(5)
+    ]
 
 
 async def test_questions_are_asked_at_the_same_time(tmp_path: Path, serve: Serve) -> None:
