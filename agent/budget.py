@@ -22,13 +22,13 @@ class Budget:
     """Unix time at which the best answer so far is returned."""
     wanted: int = 1
     """Distinct verified programs after which the search ends."""
-    repair: bool = True
+    repair: bool
     """Whether failing programs are shown to the model."""
-    prefix_seeds: bool = True
+    prefix_seeds: bool
     """Whether the beginnings of passing programs are continued."""
-    generated_tests: bool = True
+    generated_tests: bool
     """Whether programs are compared by their answers to inputs that the statement does not show."""
-    critic: bool = True
+    critic: bool
     """Whether the critic is asked."""
 
 

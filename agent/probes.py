@@ -52,7 +52,8 @@ def _calls(test: Test, entry_point: str | None) -> Iterator[ast.Call]:
         if not (isinstance(node, ast.Call) and _calls_it(node.func, entry_point)):
             continue
         arguments = _arguments(node)
-        if arguments and all(map(is_constant, arguments)):
+        named = all(keyword.arg is not None for keyword in node.keywords)
+        if arguments and named and all(map(is_constant, arguments)):
             yield node
             return
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from agent.budget import Budget
 from agent.errors import EngineError
 from agent.extract import extract
 from agent.policy import Meter
@@ -30,6 +32,12 @@ def candidate(text: str, sampling: Sampling | None = None, finish_reason: str = 
         finish_reason=finish_reason,
         sampling=sampling or Sampling(model="base", temperature=0.0),
     )
+
+
+def budget_of(*, deadline: float = 0.0, **limits: Any) -> Budget:
+    """A budget with every part of the loop switched on that `limits` do not switch off."""
+    parts = dict.fromkeys(("repair", "prefix_seeds", "generated_tests", "critic"), True)
+    return Budget(deadline=deadline, **{**parts, **limits})
 
 
 def program(body: str) -> str:

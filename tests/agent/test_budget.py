@@ -7,12 +7,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.budget import SAMPLES, Budget, next_step
+from agent.budget import SAMPLES, next_step
+from tests.fakes import budget_of
 
 
 def schedule(**limits: Any) -> list[tuple[str, int]]:
     """Kinds and numbers of all steps, if nothing ever passes."""
-    budget = Budget(deadline=0, **limits)
+    budget = budget_of(**limits)
     made: list[tuple[str, int]] = []
     spent = rounds = 0
     while (found := next_step(budget, spent, len(made), rounds)) is not None:

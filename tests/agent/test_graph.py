@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from agent.budget import SAMPLES, UNTESTED_QUORUM, Budget
+from agent.budget import SAMPLES, UNTESTED_QUORUM
 from agent.errors import EngineRefused, EngineUnavailable
 from agent.graph import Request, Services, State, build_graph, initial_state
 from agent.run import Run
 from memory.records import CaseResult, Outcome, ProbeTest, Sampling, Test, TestSource, Verdict
-from tests.fakes import ScriptedCritic, ScriptedPolicy, ScriptedSandbox, passes_if, program
+from tests.fakes import ScriptedCritic, ScriptedPolicy, ScriptedSandbox, budget_of, passes_if, program
 
 RIGHT = program("def add(a, b):\n    return a + b")
 WRONG = program("def add(a, b):\n    return a - b")
@@ -28,7 +28,7 @@ def request(ask: str = ASK, seconds: float = 20.0, **budget: Any) -> Request:
         id="traj_1",
         messages=({"role": "user", "content": ask},),
         sampling=Sampling(model="base", temperature=0.2, seed=7),
-        budget=Budget(deadline=time.time() + seconds, **budget),
+        budget=budget_of(deadline=time.time() + seconds, **budget),
     )
 
 

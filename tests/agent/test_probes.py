@@ -52,6 +52,7 @@ def test_methods_and_keywords() -> None:
 def test_only_calls_of_the_entry_point_with_literals_count() -> None:
     assert calls(AssertTest(source="assert same(Solution().f(node([1])), node([2]))"), name="Solution") == []
     assert calls(AssertTest(source="x = [1]\nassert f(x) == 1")) == []
+    assert calls(CallTest(call="f(1, **{'a': 2})", expected="1")) == []
     assert probes([CodeTest(source="def test_f(): pass", runner="pytest")], "f") == ()
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from agent.budget import QUORUM, UNTESTED_QUORUM, Budget
+from agent.budget import QUORUM, UNTESTED_QUORUM
 from agent.select import claim, distinct, enough, ranked
 from memory.records import AssertTest, Attempt, Opinion, Outcome, Problem, Score, TestSource, Verdict
-from tests.fakes import candidate, program
+from tests.fakes import budget_of, candidate, program
 
 
 def attempt(outcome: Outcome | None, passed: int = 0, total: int = 2, code: str = "x = 1") -> Attempt:
@@ -57,14 +57,14 @@ def test_when_a_choice_is_safe(passed: str, limits: dict[str, Any], expected: bo
         attempt(Outcome.PASSED, 2, code=f"x = {place}") if one == "+" else attempt(Outcome.FAILED_TEST)
         for place, one in enumerate(passed)
     ]
-    assert enough(attempts, PROBLEM, Budget(deadline=0, **limits)) is expected
+    assert enough(attempts, PROBLEM, budget_of(**limits)) is expected
 
 
 def test_without_tests_programs_are_compared() -> None:
     untested = Problem(id="p", statement="")
     loads = [attempt(Outcome.PASSED, 0, 0)] * UNTESTED_QUORUM
-    assert enough(loads, untested, Budget(deadline=0)) and not enough(loads[1:], untested, Budget(deadline=0))
-    assert enough(loads[:1], untested, Budget(deadline=0, generated_tests=False))
+    assert enough(loads, untested, budget_of()) and not enough(loads[1:], untested, budget_of())
+    assert enough(loads[:1], untested, budget_of(generated_tests=False))
 
 
 def test_what_a_comparison_found_out_decides_between_equals_only() -> None:
