@@ -314,3 +314,50 @@ class Trajectory:
     detail: str = ""
     """What went wrong, for status `failed`."""
     schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How well a program is written, apart from whether it is right; every share from 0 (worst) to 1. None: not
+    judged."""
+
+    style: float | None = None
+    """Linter findings per line."""
+    complexity: float | None = None
+    """Cyclomatic complexity of its functions."""
+    instructions: float | None = None
+    """What was asked of the form: the signature, names to be used or not to be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experience:
+    """Something worth remembering: a verified program, or how a failure was overcome."""
+
+    id: str
+    kind: Literal["solution", "lesson"]
+    tenant: str
+    problem: str
+    """Fingerprint of the statement; equal for statements that differ in layout only."""
+    gist: str
+    """What the task asks, shortened: solutions are found by it."""
+    code: str
+    """The verified program; of a lesson the corrected one."""
+    source: TestSource
+    """Who provided the tests that the program passed."""
+    passed: int
+    total: int
+    signature: str = ""
+    """Header of the entry point, as the program has it."""
+    error: str = ""
+    """Of a lesson, what was overcome: the exception's class, or the outcome where there is none."""
+    message: str = ""
+    blamed: str = ""
+    """Of a lesson: the blamed lines of the failed program."""
+    fix: str = ""
+    """Of a lesson: unified diff from the failed program to `code`."""
+    quality: Quality = field(default_factory=Quality)
+    model_version: str = ""
+    trajectory_id: str = ""
+    """Where it comes from; empty for what was imported."""
+    created: float = 0.0
+    """Unix time, seconds."""
