@@ -30,6 +30,8 @@ class Budget:
     """Whether programs are compared by their answers to inputs that the statement does not show."""
     critic: bool
     """Whether the critic is asked."""
+    memory: bool
+    """Whether experiences are recalled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class Step:
     start: Literal["chat", "code"] = "chat"
     """code: the answer is begun for the model, up to where the statement leaves the program unfinished. What it would
     say before is not sampled, and half the tokens buy the same program."""
+    recalls: bool = False
+    """Whether similar solved tasks stand in the prompt, where memory has any."""
 
 
 FIRST = Step(kind="first")

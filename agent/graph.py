@@ -1,8 +1,8 @@
-"""The refinement loop as a LangGraph: read → sample ⇄ refine or repair → compare → finish. `route` is the one decision,
-read it first.
+"""The refinement loop as a LangGraph: read → recall → sample ⇄ refine or repair → compare → finish. `route` is the one
+decision, read it first.
 
-State is typed and checkpointed after each node; the services (engine, sandbox, critic) and the run's record travel in
-the context, outside the checkpoint.
+State is typed and checkpointed after each node; the services (engine, sandbox, critic, memory) and the run's record
+travel in the context, outside the checkpoint.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from agent.critic import Critic, by_rule
 from agent.errors import BadTests, EngineError, EngineUnavailable
 from agent.policy import Policy
 from agent.prompts import Prompt
+from agent.recall import Recall
+from agent.reuse import reused
 from agent.run import Run
 from agent.sampling import Call, Sampler, sampling_of
 from agent.sandbox.contract import Sandbox
@@ -33,11 +35,10 @@ from agent.seeds import beginnings, seed
 from agent.select import enough, ranked, repairable, solved
 from agent.task import Message, read_problem
 from agent.testgen import MAX_TESTS, read_written
-from memory.records import Attempt, Opinion, Problem, Sampling, Test
+from memory.experience import Recalled
+from memory.records import Attempt, Experience, Opinion, Problem, Sampling, Test
 
 Node = Literal["sample", "write", "refine", "repair", "compare", "finish"]
-_Asked = tuple[Prompt, int, int | None]
-"""A prompt, how many candidates it is to bring, and the attempt it starts from."""
 _MAX_SEEDED = 2
 """Passing programs that one refine round continues."""
 _PARENTS = 3
@@ -67,6 +68,8 @@ class Services:
     sandbox: Sandbox
     critic: Critic
     run: Run
+    recall: Recall | None = None
+    """None: nothing is remembered."""
 
 
 class State(TypedDict):
@@ -74,6 +77,8 @@ class State(TypedDict):
 
     request: Request
     problem: Problem | None
+    recalled: tuple[Recalled, ...]
+    """Similar solved tasks, best first."""
     attempts: Annotated[list[Attempt], operator.add]
     steps: int
     """Calls for programs so far."""
@@ -87,6 +92,18 @@ class State(TypedDict):
     ending: Literal["finished", "deadline"] | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One call for programs."""
+
+    prompt: Prompt
+    candidates: int
+    parent: int | None = None
+    """The attempt it starts from."""
+    shown: tuple[Experience, ...] = ()
+    """What of memory stands in the prompt."""
+
+
 Graph = CompiledStateGraph[State, Services, State, State]
 
 
@@ -94,7 +111,9 @@ def build_graph(checkpointer: BaseCheckpointSaver[str] | None = None) -> Graph:
     """Wire the nodes."""
     graph = StateGraph(State, context_schema=Services)
     decided: list[Node] = ["sample", "write", "refine", "repair", "compare", "finish"]
-    for node in (read, sample, write, refine, repair):
+    graph.add_node("read", read)
+    graph.add_edge("read", "recall")
+    for node in (recall, sample, write, refine, repair):
         graph.add_node(node.__name__, node)
         graph.add_conditional_edges(node.__name__, route, [*decided])
     graph.add_node("compare", compare)
@@ -110,6 +129,7 @@ def initial_state(request: Request) -> State:
     return State(
         request=request,
         problem=None,
+        recalled=(),
         attempts=[],
         steps=0,
         rounds=0,
@@ -126,7 +146,7 @@ def route(state: State) -> Node:
     attempts, problem, budget = state["attempts"], _problem(state), state["request"].budget
     if time.time() >= budget.deadline:
         return "finish"
-    step = next_step(budget, len(attempts), state["steps"], state["rounds"])
+    step = next_step(budget, _sampled(attempts), state["steps"], state["rounds"])
     passed = solved(attempts)
     choose: Node = "compare" if budget.generated_tests and len(passed) > 1 else "finish"
     if state["stalled"] or step is None or enough(attempts, problem, budget):
@@ -149,15 +169,38 @@ async def read(state: State, runtime: Runtime[Services]) -> dict[str, object]:
     return {"problem": problem}
 
 
+async def recall(state: State, runtime: Runtime[Services]) -> dict[str, object]:
+    """Similar tasks that were solved before; a program among them that passes this task's tests is an answer."""
+    services, request, problem = runtime.context, state["request"], _problem(state)
+    run = services.run
+    if services.recall is None or not request.budget.memory:
+        return {}
+    with run.busy("memory"):
+        recalled = await services.recall.solutions(problem)
+    if not recalled:
+        return {}
+    run.tell(f"{len(recalled)} similar tasks remembered, the nearest at {recalled[0].similarity:.2f}")
+    floor = services.recall.settings.reuse
+    run.attempts += await reused(recalled, floor, problem, request.messages, services.sandbox, run)
+    return {"recalled": recalled, "attempts": list(run.attempts)}
+
+
 async def sample(state: State, runtime: Runtime[Services]) -> dict[str, object]:
     """Fresh candidates: first one as the client asked, then wide calls."""
     request, services = state["request"], runtime.context
     step, count = _step(state)
     begun = step.start == "code" and services.policy.continues
     prompt = prompts.begun(request.messages, _problem(state)) if begun else prompts.first(request.messages)
+    shown: tuple[Experience, ...] = ()
+    if step.recalls and services.recall is not None:
+        shown = services.recall.fitting(state["recalled"])
+        prompt = prompts.reminded(prompt, shown)
+        if shown and not await _fits(prompt.messages, request, services):
+            prompt, shown = prompts.first(request.messages), ()
+    asked = _Asked(prompt, count, shown=shown)
     if step.kind == "round":
-        return await _round(state, services, step, [(prompt, count, None)], "sample")
-    return await _made(state, services, step, [(prompt, count, None)], "first" if step.kind == "first" else "sample")
+        return await _round(state, services, step, [asked], "sample")
+    return await _made(state, services, step, [asked], "first" if step.kind == "first" else "sample")
 
 
 async def write(state: State, runtime: Runtime[Services]) -> dict[str, object]:
@@ -189,7 +232,7 @@ async def refine(state: State, runtime: Runtime[Services]) -> dict[str, object]:
         text = seed(begun, await _opinions(services, request, begun))
         prompt = prompts.begun(request.messages, _problem(state)) if text is None else None
         if share:
-            calls.append((prompt or prompts.continued(request.messages, text or ""), share, parent.attempts[0]))
+            calls.append(_Asked(prompt or prompts.continued(request.messages, text or ""), share, parent.attempts[0]))
     return await _round(state, services, step, calls, "refine")
 
 
@@ -200,13 +243,15 @@ async def repair(state: State, runtime: Runtime[Services]) -> dict[str, object]:
     parent = await _parent(services, request, attempts)
     prompt = prompts.first(request.messages)
     verdict = None if parent is None else attempts[parent].verdict
+    lessons: tuple[Experience, ...] = ()
     if parent is not None and verdict is not None:
-        prompt = prompts.repair(request.messages, attempts[parent], verdict)
+        lessons = await _lessons(services, request, attempts[parent])
+        prompt = prompts.repair(request.messages, attempts[parent], verdict, lessons)
         if not await _fits(prompt.messages, request, services):
-            prompt, parent = prompts.first(request.messages), None
+            prompt, parent, lessons = prompts.first(request.messages), None, ()
     if not services.policy.continues:
         prompt = Prompt(prompt.messages)
-    return await _round(state, services, step, [(prompt, count, parent)], "repair")
+    return await _round(state, services, step, [_Asked(prompt, count, parent, lessons)], "repair")
 
 
 async def compare(state: State, runtime: Runtime[Services]) -> dict[str, object]:
@@ -244,7 +289,7 @@ async def _round(
 ) -> dict[str, object]:
     rounds = state["rounds"] + 1
     services.run.rounds = rounds
-    parents = ", ".join(str(parent + 1) for _, _, parent in calls if parent is not None)
+    parents = ", ".join(str(call.parent + 1) for call in calls if call.parent is not None)
     services.run.tell(f"{origin} round {rounds}" + (f": from candidate {parents}" if parents else ""))
     return {**await _made(state, services, step, calls, origin), "rounds": rounds}
 
@@ -264,15 +309,16 @@ async def _made(
     def are_enough(attempts: Sequence[Attempt]) -> bool:
         return enough(attempts, problem, request.budget)
 
-    for prompt, count, parent in calls:
+    for asked in calls:
         if before < len(run.attempts) and are_enough(run.attempts):
             break
         call = Call(
-            prompt=prompt,
-            candidates=count,
-            sampling=sampling_of(request.sampling, step, len(run.attempts)),
+            prompt=asked.prompt,
+            candidates=asked.candidates,
+            sampling=sampling_of(request.sampling, step, _sampled(run.attempts)),
             origin=origin,
-            parent=parent,
+            parent=asked.parent,
+            shown=tuple(experience.id for experience in asked.shown),
         )
         await sampler.attempts(call, are_enough, request.budget.max_candidates)
     made = run.attempts[before:]
@@ -285,8 +331,13 @@ def _problem(state: State) -> Problem:
     return problem
 
 
+def _sampled(attempts: Sequence[Attempt]) -> int:
+    """How many of them the model made for this request."""
+    return sum(attempt.origin != "recalled" for attempt in attempts)
+
+
 def _step(state: State) -> tuple[Step, int]:
-    step = next_step(state["request"].budget, len(state["attempts"]), state["steps"], state["rounds"])
+    step = next_step(state["request"].budget, _sampled(state["attempts"]), state["steps"], state["rounds"])
     assert step is not None, "`route` sends here only while the budget lasts"
     return step
 
@@ -298,6 +349,14 @@ async def _parent(services: Services, request: Request, attempts: Sequence[Attem
         return best[0] if best else None
     opinions = await _opinions(services, request, [attempts[index].candidate.code for index in best])
     return max(zip(best, opinions, strict=True), key=lambda pair: (pair[1].passed, -pair[0]))[0]
+
+
+async def _lessons(services: Services, request: Request, attempt: Attempt) -> tuple[Experience, ...]:
+    """How failures like this one were overcome before."""
+    if services.recall is None or not request.budget.memory:
+        return ()
+    with services.run.busy("memory"):
+        return services.recall.fitting(await services.recall.lessons(attempt))
 
 
 async def _opinions(services: Services, request: Request, codes: Sequence[str]) -> list[Opinion]:

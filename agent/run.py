@@ -31,8 +31,8 @@ class Run:
         self.completion_tokens = 0
         self._listener = listener
         self._started = time.monotonic()
-        self._busy = {"engine": 0, "sandbox": 0, "critic": 0}
-        self._seconds = {"engine": 0.0, "sandbox": 0.0, "critic": 0.0, "any": 0.0}
+        self._busy = {"engine": 0, "sandbox": 0, "critic": 0, "memory": 0}
+        self._seconds = {**dict.fromkeys(self._busy, 0.0), "any": 0.0}
         self._marked = self._started
         self._quiet = asyncio.Event()
 
@@ -57,7 +57,7 @@ class Run:
 
     @contextmanager
     def busy(self, part: str) -> Iterator[None]:
-        """Time spent inside counts for `part` (`engine`, `sandbox` or `critic`); overlapping calls count once."""
+        """Time spent inside counts for `part` (engine, sandbox, critic or memory); overlapping calls count once."""
         self._mark()
         self._busy[part] += 1
         try:
@@ -79,6 +79,7 @@ class Run:
             engine_seconds=self._seconds["engine"],
             sandbox_seconds=self._seconds["sandbox"],
             critic_seconds=self._seconds["critic"],
+            memory_seconds=self._seconds["memory"],
             overhead_seconds=total - self._seconds["any"],
         )
 

@@ -36,6 +36,8 @@ class Call:
     origin: Origin
     parent: int | None = None
     """Index of the attempt that is repaired or continued."""
+    shown: tuple[str, ...] = ()
+    """Ids of the experiences in the prompt."""
 
 
 class Sampler:
@@ -89,7 +91,12 @@ class Sampler:
                 verdict = await self._verdict(candidate)
             finally:
                 attempt = Attempt(
-                    candidate=candidate, verdict=verdict, origin=call.origin, round=run.rounds, parent=call.parent
+                    candidate=candidate,
+                    verdict=verdict,
+                    origin=call.origin,
+                    round=run.rounds,
+                    parent=call.parent,
+                    shown=call.shown,
                 )
                 run.attempts.append(attempt)
             run.tell(progress(len(run.attempts), limit, candidate, verdict))

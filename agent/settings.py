@@ -42,6 +42,29 @@ class RefineSettings(Frozen):
     """Largest `deadline_s` a request may ask for."""
 
 
+class MemorySettings(Frozen):
+    """How long-term memory is kept and used."""
+
+    enabled: bool = True
+    """Whether the server remembers at all; a request can do without by `burnish.memory`."""
+    url: str | None = None
+    """A Chroma server, e.g. `http://127.0.0.1:8001`; None is Chroma in the data directory."""
+    model: str = "all-MiniLM-L6-v2"
+    """Embedding model: this one comes with the installation; else a name of a hub or a folder."""
+    floor: float = Field(default=0.5, ge=-1, le=1)
+    """Cosine below which an experience is not recalled (docs/benchmarks.md: how it was found)."""
+    reuse: float = Field(default=0.75, ge=-1, le=1)
+    """Cosine from which a remembered program is tried as it is, before anything is sampled."""
+    shown: int = Field(default=2, ge=0)
+    """Experiences in one prompt."""
+    tokens: int = Field(default=600, ge=0)
+    """What they may add to it, roughly."""
+    patience_s: float = Field(default=0.5, gt=0)
+    """How long a request waits for memory before it goes on without."""
+    most: int = Field(default=1_000_000, ge=1)
+    """Experiences kept per tenant; beyond that the least useful go."""
+
+
 class SandboxSettings(Frozen):
     """How programs are executed."""
 

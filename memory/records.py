@@ -266,11 +266,14 @@ class Attempt:
     candidate: Candidate
     verdict: Verdict | None
     """None if the request ended before the candidate was executed."""
-    origin: Literal["first", "sample", "refine", "repair"]
+    origin: Literal["first", "sample", "refine", "repair", "recalled"]
+    """recalled: a remembered program, not sampled for this request."""
     round: int
     """0 for the first sampling, then the number of the refine or repair round."""
     parent: int | None = None
     """Index of the attempt that this one repairs or continues."""
+    shown: tuple[str, ...] = ()
+    """Ids of the experiences that stood in its prompt, or of the one that it is."""
     score: Score | None = None
     """What a comparison of the passing programs found out about this one."""
 
@@ -285,6 +288,7 @@ class Totals:
     engine_seconds: float = 0.0
     sandbox_seconds: float = 0.0
     critic_seconds: float = 0.0
+    memory_seconds: float = 0.0
     overhead_seconds: float = 0.0
     """Wall time during which none of these was at work."""
 

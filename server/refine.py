@@ -166,6 +166,7 @@ class Refiner:
             prefix_seeds=_switched(options.prefix_seeds, defaults.prefix_seeds),
             generated_tests=_switched(options.generated_tests, defaults.generated_tests),
             critic=_switched(options.critic, defaults.critic),
+            memory=options.memory is not False,
         )
 
     def _nothing(self, status: str) -> ApiError:

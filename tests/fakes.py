@@ -36,7 +36,7 @@ def candidate(text: str, sampling: Sampling | None = None, finish_reason: str = 
 
 def budget_of(*, deadline: float = 0.0, **limits: Any) -> Budget:
     """A budget with every part of the loop switched on that `limits` do not switch off."""
-    parts = dict.fromkeys(("repair", "prefix_seeds", "generated_tests", "critic"), True)
+    parts = dict.fromkeys(("repair", "prefix_seeds", "generated_tests", "critic", "memory"), True)
     return Budget(deadline=deadline, **{**parts, **limits})
 
 

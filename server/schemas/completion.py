@@ -58,7 +58,7 @@ def burnish_field(answer: Answer, *, trace: bool) -> dict[str, Any]:
             "engine": round(totals.engine_seconds, 4),
             "sandbox": round(totals.sandbox_seconds, 4),
             "critic": round(totals.critic_seconds, 4),
-            "memory": 0.0,
+            "memory": round(totals.memory_seconds, 4),
             "overhead": round(totals.overhead_seconds, 4),
         },
         "trajectory_id": answer.trajectory_id,
