@@ -12,13 +12,12 @@ import ast
 from pathlib import Path
 
 from agent.problems import load
-from agent.stub import code_tree
-from agent.syntax import is_text, parse
+from agent.syntax import parse
 from memory.benchmarks import Mark, description_sketch, program_key
 from memory.fingerprint import fingerprint
 from memory.records import Problem
 from memory.wire import to_json
-from server.bench.stripping import stripped
+from tests.bench.described import description
 
 
 def main() -> None:
@@ -44,15 +43,6 @@ def mark(problem: Problem) -> Mark:
 def prompt(problem: Problem) -> str:
     """The code of a statement of HumanEval, without the request before it."""
     return problem.statement.partition("```python\n")[2].rpartition("```")[0]
-
-
-def description(problem: Problem) -> str:
-    """What the entry point's docstring says, without examples; empty if there is none."""
-    assert problem.entry_point is not None
-    tree = code_tree(stripped(problem))
-    assert tree is not None, problem.id
-    body = _function(tree, problem.entry_point).body
-    return next((ast.literal_eval(node.value) for node in body if isinstance(node, ast.Expr) and is_text(node)), "")
 
 
 def _function(tree: ast.Module, name: str) -> ast.FunctionDef:

@@ -16,7 +16,8 @@ from memory.benchmarks import benchmark_in, is_benchmark
 from memory.records import Problem
 from memory.wire import to_json
 from server.bench.stripping import stripped
-from tests.bench.guard import description, mark, prompt
+from tests.bench.described import description
+from tests.bench.guard import mark, prompt
 from tests.data import data_file
 
 TALK = "I am new to this code base and would like some help before our meeting on Friday.\n\n"
