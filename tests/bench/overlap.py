@@ -31,7 +31,7 @@ NEAR = 0.4
 """Resemblance from which on two descriptions are near-duplicates."""
 SHOWN = 0.25
 """Resemblance from which on `--all` shows a pair."""
-SMALLEST = 8
+SMALLEST = 10
 """Nodes; a smaller program is not worth comparing: it may be the solution of anything."""
 _OPENING = re.compile(
     r"\W*(?:please\s+)?write\s+(?:an?\s+)?(?:python\s+)?function\s+(?:to|that|which)?\s*", re.IGNORECASE
