@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 _LEFT_OUT = {"ctx", "kind", "type_comment", "type_ignores", "type_params", "annotation", "returns", "simple"}
@@ -43,10 +43,18 @@ def shape(tree: ast.AST) -> Shape | None:
     class defines, arguments that a call names.
     """
     try:
-        parts = list(_parts(tree, dict.fromkeys(set(_bound(tree)) - set(_reached(tree)))))
+        parts = list(_parts(tree, _Names(set(_bound(tree)) - set(_reached(tree)), {})))
     except (RecursionError, ValueError):
         return None
     return Shape(hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest(), parts.count("("))
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names that do not count, and the numbers that those met so far got."""
+
+    free: Set[str]
+    numbers: dict[str, int]
 
 
 def _bound(tree: ast.AST) -> Iterator[str]:
@@ -85,7 +93,7 @@ def _reached(tree: ast.AST) -> Iterator[str]:
                 pass
 
 
-def _parts(node: ast.AST, numbers: dict[str, int | None]) -> Iterator[str]:
+def _parts(node: ast.AST, names: _Names) -> Iterator[str]:
     """The tree in order of writing: an opening bracket and the class of each node, its fields, a closing bracket."""
     if isinstance(node, ast.AnnAssign):
         node = ast.Expr(node.target) if node.value is None else ast.Assign([node.target], node.value)
@@ -93,22 +101,22 @@ def _parts(node: ast.AST, numbers: dict[str, int | None]) -> Iterator[str]:
     yield type(node).__name__
     for field, value in ast.iter_fields(node):
         if field not in _LEFT_OUT:
-            yield from _value(field, value, numbers)
+            yield from _value(field, value, names)
     yield ")"
 
 
-def _value(field: str, value: object, numbers: dict[str, int | None]) -> Iterator[str]:
+def _value(field: str, value: object, names: _Names) -> Iterator[str]:
     match value:
         case ast.AST():
-            yield from _parts(value, numbers)
+            yield from _parts(value, names)
         case list():
             yield "["
             for item in value:
                 if not (field == "body" and _says_nothing(item)):
-                    yield from _value(field, item, numbers)
+                    yield from _value(field, item, names)
             yield "]"
-        case str() if field in _NAMES and value in numbers:
-            yield _number(value, numbers)
+        case str() if field in _NAMES and value in names.free:
+            yield f"name {names.numbers.setdefault(value, len(names.numbers))}"
         case _:
             yield repr(value)
 
@@ -118,10 +126,3 @@ def _says_nothing(node: object) -> bool:
     return isinstance(node, ast.Pass | ast.Import | ast.ImportFrom) or (
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     )
-
-
-def _number(name: str, numbers: dict[str, int | None]) -> str:
-    number = numbers[name]
-    if number is None:
-        number = numbers[name] = sum(value is not None for value in numbers.values())
-    return f"name {number}"

@@ -141,6 +141,17 @@ def test_ordinary_texts_are_no_benchmark(text: str) -> None:
     assert not is_benchmark(text)
 
 
+def test_a_text_with_some_other_words_is_recognised(human_eval: list[Problem]) -> None:
+    for problem in human_eval:
+        said = description(problem).split()
+        said[7::8] = ["other"] * len(said[7::8])
+        assert is_benchmark(" ".join(said)), said
+
+
+def test_a_huge_program_takes_time_in_proportion() -> None:
+    assert not is_benchmark("def f():\n" + "".join(f"    v{number} = {number}\n" for number in range(15_000)))
+
+
 @pytest.mark.parametrize("piece", ["word ", "# \n", "`", "#", "```\nx\n", "def f(:\n", "(", "'''", " ", "> "])
 def test_a_huge_text_takes_time_in_proportion(piece: str) -> None:
     assert not is_benchmark(piece * (300_000 // len(piece)))
