@@ -23,7 +23,7 @@ def bonuses(batch: Sequence[tuple[Verdict | None, Quality]]) -> list[float]:
     """The bonus of each program of a batch, 0 to 0.3, in order; best taken over the attempts of one problem.
 
     0 for every program that did not pass, was never tested, or was tested only beside itself, where it could forge the
-    verdict. Each judge's z-scores are taken over the programs that count and that it judged; where all are alike, z is 0.
+    verdict. A judge's z-scores are taken over the programs that count and that it judged; where all are alike, z is 0.
     A passing program that no judge knows gets what an average one gets, 0.15: missing is no bad mark.
     """
     passed = [_shares(quality) for verdict, quality in batch if _counts(verdict)]

@@ -42,18 +42,18 @@ def demands(statement: str) -> tuple[Demand, ...]:
     neither."""
     found: dict[Demand, None] = {}
     for sentence in _SENTENCE_END.split(statement[:_MAX_CHARS]):
-        clause = " ".join(sentence.split())
+        clause = " ".join(sentence.split()).replace("\u2019", "'")
         found |= dict.fromkeys(Demand(subject, False) for subject in _forbidden(clause))
         found |= dict.fromkeys(Demand(subject, True) for subject in _wanted(clause))
     return tuple(demand for demand in found if Demand(demand.subject, not demand.wanted) not in found)
 
 
 _MAX_CHARS = 20_000
-_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n\s*\n|\n\s*(?=[-*•#>]|\d+[.)]\s|\"\"\"|''')|\"\"\"|'''|```")
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n\s*\n|\n\s*(?=[-*\u2022#>]|\d+[.)]\s|\"\"\"|''')|\"\"\"|'''|```")
 
 _FORBIDS = re.compile(
-    r"(?:(?P<plain>\b(?:do not|don['’]?t|never))|\b(?:must not|mustn['’]?t|should not|shouldn['’]?t|may not|can ?not|"
-    r"can['’]?t|(?:is|are) not allowed to|(?:isn|aren)['’]?t allowed to))\s+(?:use|import)\s+|"
+    r"(?:(?P<plain>\b(?:do not|don'?t|never))|\b(?:must not|mustn'?t|should not|shouldn'?t|may not|can ?not|"
+    r"can'?t|(?:is|are) not allowed to|(?:isn|aren)'?t allowed to))\s+(?:use|import)\s+|"
     r"\bwithout\s+(?:(?:the\s+)?use\s+of\s+|using\s+|importing\s+|(?=(?:any\s+)?(?:recursion|loops|imports)\b))",
     re.IGNORECASE,
 )
@@ -88,9 +88,9 @@ _NO_MANNER = re.compile(
 )
 """Before "using": it tells how something else was made, or is not asked for."""
 
-_KINDS = r"(?:functions?|methods?|modules?|library|libraries|package|built-?ins?|keyword|class)"
+_KINDS = r"(?:functions?|methods?|modules?|library|libraries|package|built-?ins?|keyword|class|expressions?)"
 _ITEM = re.compile(
-    r"(?:(?:the|any|a|an|python['’]?s?|built-?in|standard|library|explicit|both)\s+)*"
+    r"(?:(?:the|any|a|an|python'?s?|built-?in|standard|library|explicit|both)\s+)*"
     r"(?:`(?P<quoted>[^`]{1,60})`|(?P<bare>\.?[A-Za-z_](?:[\w.]*\w)?(?:\(\))?))",
     re.IGNORECASE,
 )
@@ -103,18 +103,20 @@ _CONSTRUCTS = (
     ("loop", r"loops"),
     ("list comprehension", r"list comprehensions?"),
     ("comprehension", r"comprehensions"),
-    ("lambda", r"`?lambda`?(?: function| expression)?s?"),
+    ("lambda", r"`?lambdas?`?"),
     ("third-party import", r"(?:external|third[- ]party) (?:libraries|library|modules?|packages?)"),
     ("import", r"imports?|modules|libraries|packages|anything(?= *(?:[.,;!?]|$))"),
 )
 _CONSTRUCT = re.compile(
-    r"(?:(?:the|any|a|an|python['’]?s?|explicit)\s+)*(?:"
+    r"(?:(?:the|any|a|an|python'?s?|explicit)\s+)*(?:"
     + "|".join(f"(?P<c{place}>{pattern})" for place, (_, pattern) in enumerate(_CONSTRUCTS))
     + r")(?![\w`(])",
     re.IGNORECASE,
 )
 _REGEX = re.compile(r"(?:a |the )?(?:regex(?:es)?|regular expressions?)\b", re.IGNORECASE)
-_END = re.compile(r"\s*(?:$|[.,;:!?)–—]|(?:anywhere|at all|in (?:your|the|this) (?:code|program|function|solution))\b)")
+_END = re.compile(
+    r"\s*(?:$|[.,;:!?)\u2013\u2014]|(?:anywhere|at all|in (?:your|the|this) (?:code|program|function|solution))\b)"
+)
 """After what is forbidden: the prohibition holds without conditions."""
 _GOES_ON = re.compile(r"\s*(?:to|for|in|on|with|and|that|which|so)\b", re.IGNORECASE)
 """After what is wanted: what it is wanted for."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,10 +70,14 @@ async def review(problem: Problem, code: str, ruff: Path | None = None) -> Revie
     """As `quality`, with the findings in words. `ruff` is the tool's path; None finds the installed one."""
     if problem.language != "python" or len(code) > MAX_CHARS:
         return Review(Quality())
-    read = await asyncio.to_thread(_read, problem, code)
+    return await asyncio.to_thread(_review, problem, code, ruff)
+
+
+def _review(problem: Problem, code: str, ruff: Path | None) -> Review:
+    read = _read(problem, code)
     if read is None:
         return Review(Quality())
-    linted = await _lint(code, ruff)
+    linted = _lint(code, ruff)
     style = None if linted is None else _not_given(problem, code, linted)
     return Review(
         Quality(
@@ -144,35 +149,27 @@ def _own(scope: ast.Module | ast.ClassDef | _Function) -> int:
     return count
 
 
-async def _lint(code: str, ruff: Path | None) -> list[Finding] | None:
+def _lint(code: str, ruff: Path | None) -> list[Finding] | None:
     """Everything that ruff finds; None if it is absent, fails, takes too long or cannot read the program."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            ruff or find_ruff_bin(),
-            *_ARGUMENTS,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+        done = subprocess.run(
+            [ruff or find_ruff_bin(), *_ARGUMENTS],
+            input=code.encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=MAX_SECONDS,
+            check=True,
             cwd="/",
             env={"RAYON_NUM_THREADS": "1"},
         )
-    except OSError:
+    except (OSError, subprocess.SubprocessError):
         return None
-    try:
-        async with asyncio.timeout(MAX_SECONDS):
-            output, _ = await process.communicate(code.encode())
-    except TimeoutError:
-        return None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
     found = [
         Finding(kind="style", text=f"{rule.decode()} {message.decode(errors='replace')}", line=int(line))
-        for line, rule, message in _FINDING.findall(output)
+        for line, rule, message in _FINDING.findall(done.stdout)
     ]
     unread = any(finding.text.startswith("invalid-syntax") for finding in found)
-    return None if process.returncode or unread else found
+    return None if unread else found
 
 
 def _not_given(problem: Problem, code: str, findings: list[Finding]) -> list[Finding]:

@@ -199,9 +199,7 @@ def _place(key: Key) -> _Place:
 
 
 def _cut(entry: Entry) -> Entry:
-    return replace(
-        entry, text=entry.text[:MAX_TEXT], error=entry.error[: MAX_TEXT // 2], lines=entry.lines[:MAX_LINES]
-    )
+    return replace(entry, text=entry.text[:MAX_TEXT], error=entry.error[: MAX_TEXT // 2], lines=entry.lines[:MAX_LINES])
 
 
 def _selected(entry: Entry, selection: Selection) -> bool:
