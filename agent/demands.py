@@ -43,12 +43,15 @@ def demands(statement: str) -> tuple[Demand, ...]:
     found: dict[Demand, None] = {}
     for sentence in _SENTENCE_END.split(statement[:_MAX_CHARS]):
         clause = " ".join(sentence.split()).replace("\u2019", "'")
-        found |= dict.fromkeys(Demand(subject, False) for subject in _forbidden(clause))
-        found |= dict.fromkeys(Demand(subject, True) for subject in _wanted(clause))
+        if len(clause) <= _MAX_SENTENCE:
+            found |= dict.fromkeys(Demand(subject, False) for subject in _forbidden(clause))
+            found |= dict.fromkeys(Demand(subject, True) for subject in _wanted(clause))
     return tuple(demand for demand in found if Demand(demand.subject, not demand.wanted) not in found)
 
 
 _MAX_CHARS = 20_000
+_MAX_SENTENCE = 600
+"""Longer ones are no sentences."""
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n\s*\n|\n\s*(?=[-*\u2022#>]|\d+[.)]\s|\"\"\"|''')|\"\"\"|'''|```")
 
 _FORBIDS = re.compile(
@@ -100,7 +103,7 @@ _CONSTRUCTS = (
     ("recursion", r"recursion|recursive (?:function|call|solution|approach)(?:e?s)?"),
     ("for loop", r"`?for`?[- ]loops?"),
     ("while loop", r"`?while`?[- ]loops?"),
-    ("loop", r"loops"),
+    ("loop", r"loops?"),
     ("list comprehension", r"list comprehensions?"),
     ("comprehension", r"comprehensions"),
     ("lambda", r"`?lambdas?`?"),

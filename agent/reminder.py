@@ -22,7 +22,7 @@ def reminder(entries: Sequence[Entry]) -> str:
 
     The same feedback is told once, with how often it came. What tests, compiler and instructions said goes before
     complexity and style, then what came more often, then what is newer. Each line is one quoted text without line
-    breaks, code marks, control characters or control tokens, so that nothing in it ends a fence or looks like a turn of the chat.
+    breaks, code marks, control characters or control tokens: nothing in it ends a fence or a turn of the chat.
     """
     told = Counter(_told(entry) for entry in entries if entry.kind != "test" or entry.error)
     newest = {_told(entry): place for place, entry in enumerate(entries)}

@@ -6,8 +6,11 @@ import ast
 
 import pytest
 
-from agent.instructions import checks
+from agent.instructions import Check, checks
+from agent.problems import load
+from agent.syntax import parse
 from memory.records import Problem
+from tests.data import data_file
 
 
 def kept(statement: str, code: str, entry_point: str | None = None) -> bool | None:
@@ -126,3 +129,14 @@ def test_names_and_constructs(statement: str, code: str, expected: bool | None) 
 def test_recursion(code: str, recursive: bool | None) -> None:
     assert kept("Do not use recursion.", code) is (None if recursive is None else not recursive)
     assert kept("Write it using recursion.", code) is recursive
+
+
+@pytest.mark.parametrize(("name", "demanding"), [("mbpp_train.jsonl.gz", 35), ("humaneval.jsonl.gz", 1)])
+def test_reference_programs_keep_to_their_statements(name: str, demanding: int) -> None:
+    """No rule misreads a statement so that a right program seems to disobey it."""
+    found: list[Check] = []
+    for problem in load(data_file(name)):
+        tree = parse(problem.reference or "")
+        found += [] if tree is None else [check for check in checks(problem, tree) if "signature" not in check.text]
+    assert len(found) >= demanding
+    assert all(check.kept for check in found)
