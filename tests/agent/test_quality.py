@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import textwrap
 import time
-import warnings
 from pathlib import Path
 
 import pytest
@@ -201,13 +200,6 @@ async def test_a_slow_tool_blocks_nobody_and_is_given_up(tmp_path: Path) -> None
         ticks += 1
     assert (await judged).quality == Quality(style=None, complexity=1.0)
     assert 10 < ticks < 150
-
-
-async def test_many_at_once_leave_the_warning_filters_alone() -> None:
-    before = list(warnings.filters)
-    odd = "import re\nx = re.compile('\\d')\ny = x is 3\n"
-    assert len({await judged for judged in asyncio.as_completed([quality(PLAIN, odd) for _ in range(40)])}) == 1
-    assert warnings.filters == before
 
 
 async def test_configuration_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
