@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def parse(source: str) -> ast.Module | None:
     """The syntax tree, or None for what is no Python."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -19,8 +21,7 @@ def parse(source: str) -> ast.Module | None:
 def expression(source: str) -> ast.expr | None:
     """The tree of one expression, or None for anything else."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             return ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -34,9 +35,19 @@ def is_text(node: ast.AST) -> bool:
 def compiles(source: str) -> bool:
     """Whether Python would run it: `return` outside a function parses and does not compile."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             compile(source, "<example>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True
+
+
+_FILTERS = threading.Lock()
+"""`catch_warnings` changes the filters of the whole process: two threads at once could leave them changed."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
