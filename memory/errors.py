@@ -1,7 +1,9 @@
-"""Failures of the stores.
+"""Failures of the stores and of what they rest on.
 
 MemoryFailure
-└── StoreUnavailable   the database cannot be opened, read or written; the message names it and the cause
+├── StoreUnavailable      a store cannot be opened, read or written; the message names it and the cause
+├── IndexFailure          the vector index (Chroma) did not do what was asked; the stores turn it into the above
+└── EmbedderUnavailable   the embedding model cannot be loaded or run; the message names it and what can be done
 """
 
 from __future__ import annotations
@@ -12,4 +14,12 @@ class MemoryFailure(Exception):
 
 
 class StoreUnavailable(MemoryFailure):
-    """The trajectory store cannot be used now."""
+    """A store cannot be used now."""
+
+
+class IndexFailure(MemoryFailure):
+    """The vector index cannot be used now."""
+
+
+class EmbedderUnavailable(MemoryFailure):
+    """The embedding model cannot be used."""

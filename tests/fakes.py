@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any
+
+import numpy as np
 
 from agent.budget import Budget
 from agent.errors import EngineError
@@ -13,7 +16,12 @@ from agent.extract import extract
 from agent.policy import Meter
 from agent.sandbox.contract import Isolation
 from agent.task import Message
-from memory.records import Candidate, CaseResult, Fault, Limits, Opinion, Outcome, Sampling, Test, Verdict
+from memory.embed import Embedder, Vector
+from memory.errors import EmbedderUnavailable, StoreUnavailable
+from memory.experience import Query, Recalled, Selection, Stats, Usage
+from memory.programs import program_digest
+from memory.records import Candidate, CaseResult, Experience, Fault, Limits, Opinion, Outcome, Sampling, Test, Verdict
+from memory.words import meaning, words_of
 
 
 def candidate(text: str, sampling: Sampling | None = None, finish_reason: str = "stop") -> Candidate:
@@ -180,3 +188,130 @@ class ScriptedSandbox:
 
     async def aclose(self) -> None:
         """Nothing to close."""
+
+
+@dataclass
+class HashingEmbedder:
+    """Texts with the same words have the same vector; each word is a direction of its own, nearly."""
+
+    name: str = "hashing"
+    dimensions: int = 256
+    broken: bool = False
+    """Every call raises EmbedderUnavailable."""
+    embedded: int = 0
+    """Texts so far."""
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """See Embedder.embed."""
+        if self.broken:
+            raise EmbedderUnavailable("the model is broken")
+        self.embedded += len(texts)
+        return [self._vector(text) for text in texts]
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
+    def _vector(self, text: str) -> Vector:
+        total = np.full(self.dimensions, 1e-6, dtype=np.float32)
+        for word in words_of([text]):
+            seed = int.from_bytes(blake2b(f"{self.name} {word}".encode(), digest_size=8).digest())
+            total += np.random.default_rng(seed).normal(size=self.dimensions).astype(np.float32)
+        return np.asarray(total / np.linalg.norm(total), dtype=np.float32)
+
+
+@dataclass
+class DictExperienceStore:
+    """`ExperienceStore` in a dictionary: exact search, forgotten with the process."""
+
+    embedder: Embedder = field(default_factory=HashingEmbedder)
+    floor: float = 0.35
+    kept: dict[str, Experience] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)
+    _vectors: dict[str, Vector] = field(default_factory=dict)
+
+    async def add(self, experiences: Sequence[Experience]) -> int:
+        """See ExperienceStore.add."""
+        before = len(self.kept)
+        for experience in experiences:
+            if experience.id not in self.kept and _sameness(experience) not in map(_sameness, self.kept.values()):
+                [self._vectors[experience.id]] = await self._embed(meaning(experience))
+                self.kept[experience.id] = experience
+        return len(self.kept) - before
+
+    async def near(self, query: Query) -> Sequence[Recalled]:
+        """See ExperienceStore.near."""
+        [vector] = await self._embed(query.text)
+        words = set(words_of(query.words))
+        hits = []
+        for experience in self.kept.values():
+            similarity = float(self._vectors[experience.id] @ vector)
+            if (
+                (experience.tenant, experience.kind) == (query.tenant, query.kind)
+                and query.error in (None, experience.error)
+                and query.without_problem != experience.problem
+                and similarity >= self.floor
+            ):
+                usage = self.usage.get(experience.id, Usage())
+                shared = len(words & set(words_of([experience.signature, meaning(experience)])))
+                rank = (similarity + 0.01 * shared) * min(1.0, 2 * (usage.helped + 1) / (usage.shown + 2))
+                hits.append(Recalled(experience=experience, similarity=similarity, rank=rank, usage=usage))
+        best: dict[str, Recalled] = {}
+        for hit in sorted(hits, key=lambda hit: -hit.rank):
+            best.setdefault(hit.experience.problem, hit)
+        return list(best.values())[: query.limit]
+
+    async def credit(self, ids: Sequence[str], *, helped: bool) -> None:
+        """See ExperienceStore.credit."""
+        for id_ in ids:
+            if id_ in self.kept:
+                before = self.usage.get(id_, Usage())
+                self.usage[id_] = Usage(shown=before.shown + 1, helped=before.helped + helped)
+
+    async def withdraw(self, trajectory_id: str, tenant: str) -> int:
+        """See ExperienceStore.withdraw."""
+        return await self.purge(Selection(trajectory_id=trajectory_id, tenant=tenant))
+
+    async def purge(self, selection: Selection) -> int:
+        """See ExperienceStore.purge."""
+        gone = [experience.id async for experience in self.every(selection)]
+        for id_ in gone:
+            del self.kept[id_], self._vectors[id_]
+            self.usage.pop(id_, None)
+        return len(gone)
+
+    async def every(self, selection: Selection) -> AsyncIterator[Experience]:
+        """See ExperienceStore.every."""
+        for experience in sorted(self.kept.values(), key=lambda one: one.created):
+            if (
+                selection.tenant in (None, experience.tenant)
+                and selection.trajectory_id in (None, experience.trajectory_id)
+                and (selection.since is None or experience.created >= selection.since)
+                and (selection.until is None or experience.created < selection.until)
+            ):
+                yield experience
+
+    async def stats(self) -> Stats:
+        """See ExperienceStore.stats."""
+        kinds = [experience.kind for experience in self.kept.values()]
+        return Stats(
+            solutions=kinds.count("solution"),
+            lessons=kinds.count("lesson"),
+            tenants=len({experience.tenant for experience in self.kept.values()}),
+            shown=sum(usage.shown for usage in self.usage.values()),
+            helped=sum(usage.helped for usage in self.usage.values()),
+            disk_bytes=0,
+            model=self.embedder.name,
+        )
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+    async def _embed(self, text: str) -> list[Vector]:
+        try:
+            return await self.embedder.embed([text])
+        except EmbedderUnavailable as error:
+            raise StoreUnavailable(str(error)) from error
+
+
+def _sameness(experience: Experience) -> tuple[str, ...]:
+    return experience.tenant, experience.kind, experience.problem, program_digest(experience)

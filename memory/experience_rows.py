@@ -1,0 +1,697 @@
+"""The rows of the experience store, in one SQLite file: records, vectors, words, usage. Every call blocks.
+
+This file is the truth; the vector index is made from it. A row is *pending* until the index has it.
+
+Lexical search is BM25 over postings of our own, not SQLite's FTS5: deleted text leaves FTS5's segments only with SQLite
+3.42's `secure-delete` or a rewrite of the whole index, and a frequent word makes it rank every row that has it. Here
+the rarest words of a query are looked up, so that the work is bounded, and a deleted word is gone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from memory.embed import Vector
+from memory.experience import Selection, Usage
+from memory.programs import program_digest, shape_digest
+from memory.records import Experience
+from memory.wire import from_json, to_json
+from memory.words import literal
+
+_HALF_LIFE_S = 30 * 86_400.0
+"""Age at which a use counts half: what did not help long ago gets another chance."""
+_UNUSED = 0.5
+"""Usefulness of what was never shown; that of the rest is (helped + 1) / (shown + 2), of faded counts."""
+_K1, _B, _USUAL_WORDS = 1.2, 0.75, 32.0
+"""BM25's saturation and length normalisation; lengths are compared with a fixed one, so that a row's weight never
+changes."""
+_MOST_POSTINGS = 2_000
+"""Rows that a lexical query looks at: its rarest words, until this is reached."""
+_PAGE = 500
+
+
+class _AnyText(sa.types.TypeDecorator[str]):
+    """Text that need not be valid Unicode: what is not ASCII, and the backslash, are escaped."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else value.encode("unicode_escape").decode()
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else value.encode().decode("unicode_escape")
+
+
+_METADATA = sa.MetaData()
+_FACTS = sa.Table(
+    "facts", _METADATA, sa.Column("name", sa.String(32), primary_key=True), sa.Column("value", sa.Text, nullable=False)
+)
+_SHELVES = sa.Table(
+    "shelves",
+    _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("tenant", _AnyText, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("held", sa.Integer, nullable=False),
+    sa.UniqueConstraint("tenant", "kind"),
+    sqlite_autoincrement=True,
+)
+_EXPERIENCES = sa.Table(
+    "experiences",
+    _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", _AnyText, nullable=False, unique=True),
+    sa.Column("shelf", sa.Integer, nullable=False),
+    sa.Column("pending", sa.Boolean, nullable=False),
+    sa.Column("usefulness", sa.Float, nullable=False),
+    sa.Column("created", sa.Float, nullable=False, index=True),
+    sa.Column("program", sa.String(32), nullable=False),
+    sa.Column("shape", sa.String(32), nullable=False),
+    sa.Column("problem", _AnyText, nullable=False),
+    sa.Column("error", _AnyText, nullable=False),
+    sa.Column("trajectory_id", _AnyText, nullable=False, index=True),
+    sa.Column("words", sa.LargeBinary, nullable=False),
+    sa.Column("record", sa.Text, nullable=False),
+    sa.UniqueConstraint("shelf", "problem", "program"),
+)
+sa.Index("experiences_by_error", _EXPERIENCES.c.shelf, _EXPERIENCES.c.error, sqlite_where=_EXPERIENCES.c.error != "")
+sa.Index("experiences_by_usefulness", _EXPERIENCES.c.shelf, _EXPERIENCES.c.usefulness, _EXPERIENCES.c.created)
+sa.Index("experiences_pending", _EXPERIENCES.c.number, sqlite_where=_EXPERIENCES.c.pending)
+_VECTORS = sa.Table(
+    "vectors",
+    _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+)
+_USAGE = sa.Table(
+    "usage",
+    _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("shown", sa.Integer, nullable=False),
+    sa.Column("helped", sa.Integer, nullable=False),
+    sa.Column("faded_shown", sa.Float, nullable=False),
+    sa.Column("faded_helped", sa.Float, nullable=False),
+    sa.Column("time", sa.Float, nullable=False),
+)
+_WORDS = sa.Table(
+    "words",
+    _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("shelf", sa.Integer, nullable=False),
+    sa.Column("word", _AnyText, nullable=False),
+    sa.Column("held", sa.Integer, nullable=False),
+    sa.UniqueConstraint("shelf", "word"),
+    sqlite_autoincrement=True,
+)
+_POSTINGS = sa.Table(
+    "postings",
+    _METADATA,
+    sa.Column("word", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("experience", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("weight", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+_GONE = sa.Table(
+    "gone",
+    _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("collection", sa.String(64), nullable=False),
+    sa.Column("completely", sa.Boolean, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """The experiences of one kind of one tenant."""
+
+    number: int
+    held: int
+    collection: str
+    """Its name in the vector index; made of numbers, so that a tenant's name cannot clash with or reach another's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What a search needs to know of one experience."""
+
+    number: int
+    problem: str
+    shape: str
+    error: str
+    usage: Usage
+    usefulness: float
+    """Now, see `_UNUSED`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """One row that the index does not have."""
+
+    number: int
+    collection: str
+    vector: Vector | None
+    """None: it must be embedded first."""
+    experience: Experience
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """One deleted row that the index may still have."""
+
+    number: int
+    collection: str
+    completely: bool
+    """Its vector must not be left in any file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Counts over all tenants."""
+
+    solutions: int
+    lessons: int
+    tenants: int
+    shown: int
+    helped: int
+
+
+class ExperienceRows:
+    """One SQLite file. Its methods may be called from several threads; those that write, from one."""
+
+    def __init__(self, path: Path) -> None:
+        self._engine = sa.create_engine(f"sqlite:///{path}")
+        event.listen(self._engine, "connect", _durable)
+        with self._engine.begin() as connection:
+            _METADATA.create_all(connection)
+            self._store = _fact(connection, "store") or uuid4().hex[:12]
+            _note(connection, "store", self._store)
+
+    @property
+    def prefix(self) -> str:
+        """With which the names of this file's collections begin."""
+        return f"burnish-{self._store}-"
+
+    def adopt(self, model: str) -> bool:
+        """Make this the model of all vectors; True if there were vectors of another, which are gone now."""
+        with self._engine.begin() as connection:
+            before = _fact(connection, "model")
+            _note(connection, "model", model)
+            if before in (None, model):
+                return False
+            connection.execute(_VECTORS.delete())
+            connection.execute(_SHELVES.update().values(generation=_SHELVES.c.generation + 1))
+            connection.execute(_EXPERIENCES.update().values(pending=True))
+            return True
+
+    def shelves(self) -> list[Shelf]:
+        """All shelves, the fullest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_SHELVES).order_by(_SHELVES.c.held.desc())).all()
+        return [self._shelf(row) for row in rows]
+
+    def shelf(self, tenant: str, kind: str) -> Shelf | None:
+        """The shelf of that tenant and kind, or None while nothing is on it."""
+        query = sa.select(_SHELVES).where(_SHELVES.c.tenant == tenant, _SHELVES.c.kind == kind)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else self._shelf(row)
+
+    def new(self, experiences: Sequence[Experience]) -> list[Experience]:
+        """Those that are not kept yet, each once."""
+        with self._engine.connect() as connection:
+            return [experience for experience, *_ in self._unknown(connection, experiences)]
+
+    def insert(self, experiences: Sequence[Experience], vectors: Sequence[Vector]) -> list[Pending]:
+        """Keep what is new, durably; the rows made."""
+        given = {experience.id: vector for experience, vector in zip(experiences, vectors, strict=True)}
+        made: list[Pending] = []
+        with self._engine.begin() as connection:
+            new = self._unknown(connection, experiences)
+            if not new:
+                return []
+            first = int(_fact(connection, "next") or 1)
+            _note(connection, "next", str(first + len(new)))  # a number is never used twice: Chroma may still know it
+            rows: list[dict[str, object]] = []
+            counted: list[tuple[int, int, Counter[str]]] = []
+            for number, (experience, program) in enumerate(new, first):
+                shelf = self._make_shelf(connection, experience.tenant, experience.kind)
+                counted.append((number, shelf.number, literal(experience)))
+                rows.append(_row(number, shelf.number, experience, program))
+                vector = given[experience.id].astype(np.float16).astype(np.float32)
+                made.append(Pending(number=number, collection=shelf.collection, vector=vector, experience=experience))
+            words = self._post(connection, counted)
+            for row, numbers in zip(rows, words, strict=True):
+                row["words"] = numbers
+            connection.execute(_EXPERIENCES.insert(), rows)
+            self._keep_vectors(connection, made)
+            for shelf_number, added in Counter(shelf for _, shelf, _ in counted).items():
+                _count(connection, shelf_number, added)
+        return made
+
+    def pending(self, limit: int) -> list[Pending]:
+        """The newest rows that the index does not have."""
+        query = (
+            sa.select(
+                _EXPERIENCES.c.number,
+                _EXPERIENCES.c.record,
+                _VECTORS.c.vector,
+                _SHELVES.c.number,
+                _SHELVES.c.generation,
+            )
+            .join(_SHELVES, _SHELVES.c.number == _EXPERIENCES.c.shelf)
+            .outerjoin(_VECTORS, _VECTORS.c.number == _EXPERIENCES.c.number)
+            .where(_EXPERIENCES.c.pending)
+            .order_by(_EXPERIENCES.c.number.desc())
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return [
+            Pending(
+                number=number,
+                collection=self._collection(shelf, generation),
+                vector=None if vector is None else _vector(vector),
+                experience=from_json(Experience, record),
+            )
+            for number, record, vector, shelf, generation in rows
+        ]
+
+    def keep_vectors(self, rows: Sequence[Pending]) -> None:
+        """Keep vectors that were made again."""
+        with self._engine.begin() as connection:
+            self._keep_vectors(connection, rows)
+
+    def indexed(self, numbers: Sequence[int]) -> None:
+        """Note that the index has these rows."""
+        self._flag(numbers, pending=False)
+
+    def lost(self, numbers: Sequence[int]) -> None:
+        """Note that the index does not have these rows."""
+        self._flag(numbers, pending=True)
+
+    def count_indexed(self, shelf: Shelf) -> int:
+        """How many rows the index should have."""
+        waiting = sa.select(sa.func.count()).where(_EXPERIENCES.c.pending, _EXPERIENCES.c.shelf == shelf.number)
+        with self._engine.connect() as connection:
+            return shelf.held - int(connection.execute(waiting).scalar_one())
+
+    def numbers(self, shelf: Shelf) -> set[int]:
+        """All rows of a shelf."""
+        query = sa.select(_EXPERIENCES.c.number).where(_EXPERIENCES.c.shelf == shelf.number)
+        with self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
+
+    def present(self, numbers: Sequence[int]) -> set[int]:
+        """Those of these rows that have not been deleted."""
+        query = sa.select(_EXPERIENCES.c.number)
+        with self._engine.connect() as connection:
+            return {
+                number
+                for some in _pages(numbers)
+                for number in connection.execute(query.where(_EXPERIENCES.c.number.in_(some))).scalars()
+            }
+
+    def of_error(self, shelf: Shelf, error: str, limit: int) -> list[int]:
+        """Rows about that error."""
+        query = sa.select(_EXPERIENCES.c.number).where(
+            _EXPERIENCES.c.shelf == shelf.number, _EXPERIENCES.c.error == error, _EXPERIENCES.c.error != ""
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query.limit(limit)).scalars())
+
+    def lexical(self, shelf: Shelf, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
+        """The best rows by BM25 over the rarest of these words, with their scores, best first."""
+        scores: dict[int, float] = {}
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                sa.select(_WORDS.c.number, _WORDS.c.held)
+                .where(_WORDS.c.shelf == shelf.number, _WORDS.c.word.in_(words))
+                .order_by(_WORDS.c.held)
+            ).all()
+            looked_at = 0
+            for word, held in found:
+                looked_at += held
+                if looked_at > _MOST_POSTINGS:
+                    break
+                rarity = math.log(1 + (shelf.held - held + 0.5) / (held + 0.5))
+                postings = sa.select(_POSTINGS.c.experience, _POSTINGS.c.weight).where(_POSTINGS.c.word == word)
+                for experience, weight in connection.execute(postings):
+                    scores[experience] = scores.get(experience, 0.0) + rarity * weight
+        return sorted(scores.items(), key=lambda hit: (-hit[1], hit[0]))[:limit]
+
+    def entries(self, shelf: Shelf, numbers: Sequence[int], now: float) -> dict[int, Entry]:
+        """What is known of those of these rows that are on the shelf."""
+        columns = _EXPERIENCES.c
+        query = (
+            sa.select(columns.number, columns.problem, columns.shape, columns.error, *list(_USAGE.c)[1:])
+            .outerjoin(_USAGE, _USAGE.c.number == columns.number)
+            .where(columns.number.in_(numbers), columns.shelf == shelf.number)
+        )
+        with self._engine.connect() as connection:
+            return {row.number: _entry(row, now) for row in connection.execute(query)}
+
+    def vectors(self, numbers: Sequence[int]) -> dict[int, Vector]:
+        """Stored vectors; rows that wait for another model's have none."""
+        query = sa.select(_VECTORS.c.number, _VECTORS.c.vector).where(_VECTORS.c.number.in_(numbers))
+        with self._engine.connect() as connection:
+            return {number: _vector(vector) for number, vector in connection.execute(query)}
+
+    def records(self, numbers: Sequence[int]) -> dict[int, Experience]:
+        """The experiences themselves."""
+        query = sa.select(_EXPERIENCES.c.number, _EXPERIENCES.c.record).where(_EXPERIENCES.c.number.in_(numbers))
+        with self._engine.connect() as connection:
+            return {number: from_json(Experience, record) for number, record in connection.execute(query)}
+
+    def credit(self, ids: Sequence[str], *, helped: bool, now: float) -> None:
+        """Count one use of each."""
+        with self._engine.begin() as connection:
+            query = (
+                sa.select(_EXPERIENCES.c.number, *list(_USAGE.c)[1:])
+                .outerjoin(_USAGE, _USAGE.c.number == _EXPERIENCES.c.number)
+                .where(_EXPERIENCES.c.id.in_(ids))
+            )
+            for row in connection.execute(query).all():
+                shown, well = _faded(row, now)
+                values = {
+                    "shown": (row.shown or 0) + 1,
+                    "helped": (row.helped or 0) + helped,
+                    "faded_shown": shown + 1,
+                    "faded_helped": well + helped,
+                    "time": now,
+                }
+                connection.execute(_USAGE.delete().where(_USAGE.c.number == row.number))
+                connection.execute(_USAGE.insert().values(number=row.number, **values))
+                useful = (well + helped + 1) / (shown + 3)
+                same = _EXPERIENCES.c.number == row.number
+                connection.execute(_EXPERIENCES.update().where(same).values(usefulness=useful))
+
+    def over(self, tenant: str, most: int) -> list[int]:
+        """The rows by which a tenant has more than `most`: least useful first, then oldest."""
+        found: list[tuple[float, float, int]] = []
+        with self._engine.connect() as connection:
+            mine = connection.execute(sa.select(_SHELVES).where(_SHELVES.c.tenant == tenant)).all()
+            excess = sum(shelf.held for shelf in mine) - most
+            if excess <= 0:
+                return []
+            columns = _EXPERIENCES.c
+            order = (columns.usefulness, columns.created, columns.number)
+            for shelf in mine:
+                query = sa.select(*order).where(columns.shelf == shelf.number).order_by(*order).limit(excess)
+                found += [(useful, created, number) for useful, created, number in connection.execute(query)]
+        return [number for *_, number in sorted(found)[:excess]]
+
+    def select(self, selection: Selection) -> list[int]:
+        """The rows that are meant."""
+        with self._engine.connect() as connection:
+            return list(connection.execute(_meant(sa.select(_EXPERIENCES.c.number), selection)).scalars())
+
+    def page(self, selection: Selection, after: tuple[float, int] | None) -> tuple[list[Experience], tuple[float, int]]:
+        """The next of the selected experiences, oldest first, and the place to go on from."""
+        columns = _EXPERIENCES.c
+        query = _meant(sa.select(columns.created, columns.number, columns.record), selection)
+        if after is not None:
+            query = query.where(sa.tuple_(columns.created, columns.number) > after)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(columns.created, columns.number).limit(_PAGE)).all()
+        place = (rows[-1].created, rows[-1].number) if rows else (0.0, 0)
+        return [from_json(Experience, row.record) for row in rows], place
+
+    def delete(self, numbers: Sequence[int], *, completely: bool) -> int:
+        """Delete rows with their vectors, words and usage; the index is told later, see `gone`."""
+        deleted = 0
+        for start in range(0, len(numbers), _PAGE):
+            with self._engine.begin() as connection:
+                if completely:
+                    _note(connection, "unclean", "1")
+                deleted += self._delete(connection, numbers[start : start + _PAGE], completely)
+        return deleted
+
+    def gone(self, limit: int) -> list[Gone]:
+        """Deleted rows that the index may still have."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_GONE).order_by(_GONE.c.collection).limit(limit)).all()
+        return [Gone(number=row.number, collection=row.collection, completely=row.completely) for row in rows]
+
+    def settled(self, numbers: Sequence[int]) -> None:
+        """Note that the index has none of these any more."""
+        with self._engine.begin() as connection:
+            for some in _pages(numbers):
+                connection.execute(_GONE.delete().where(_GONE.c.number.in_(some)))
+
+    @property
+    def unclean(self) -> bool:
+        """Whether files may still hold what was to be forgotten completely."""
+        with self._engine.connect() as connection:
+            return _fact(connection, "unclean") is not None
+
+    def clean(self, patience_s: float = 30.0) -> None:
+        """Write the file anew without what was deleted. Raises TimeoutError while readers keep the log from being
+        emptied."""
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(_FACTS.delete().where(_FACTS.c.name == "unclean"))
+            connection.exec_driver_sql("VACUUM")
+            ends = time.monotonic() + patience_s
+            while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]:
+                if time.monotonic() > ends:
+                    _note(connection, "unclean", "1")
+                    raise TimeoutError("the write-ahead log is in use")
+                time.sleep(0.05)
+
+    def totals(self) -> Totals:
+        """Counts over all tenants."""
+        kinds = sa.select(_SHELVES.c.kind, sa.func.sum(_SHELVES.c.held).label("held")).group_by(_SHELVES.c.kind)
+        used = sa.select(sa.func.coalesce(sa.func.sum(_USAGE.c.shown), 0), sa.func.sum(_USAGE.c.helped))
+        with self._engine.connect() as connection:
+            held = {row.kind: int(row.held) for row in connection.execute(kinds)}
+            tenants = connection.execute(sa.select(sa.func.count(_SHELVES.c.tenant.distinct()))).scalar_one()
+            shown, helped = connection.execute(used).one()
+        return Totals(
+            solutions=held.get("solution", 0),
+            lessons=held.get("lesson", 0),
+            tenants=tenants,
+            shown=shown,
+            helped=helped or 0,
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._engine.dispose()
+
+    def _shelf(self, row: sa.Row[Any]) -> Shelf:
+        return Shelf(number=row.number, held=row.held, collection=self._collection(row.number, row.generation))
+
+    def _collection(self, shelf: int, generation: int) -> str:
+        return f"{self.prefix}{shelf}-{generation}"
+
+    def _make_shelf(self, connection: sa.Connection, tenant: str, kind: str) -> Shelf:
+        query = sa.select(_SHELVES).where(_SHELVES.c.tenant == tenant, _SHELVES.c.kind == kind)
+        row = connection.execute(query).first()
+        if row is None:
+            connection.execute(_SHELVES.insert().values(tenant=tenant, kind=kind, generation=1, held=0))
+            row = connection.execute(query).one()
+        return self._shelf(row)
+
+    def _unknown(self, connection: sa.Connection, experiences: Sequence[Experience]) -> list[tuple[Experience, str]]:
+        """Those that are not kept, each once, with the digest of its program."""
+        columns = _EXPERIENCES.c
+        seen: set[str | tuple[str, str, str, str]] = set()
+        new = []
+        for experience in experiences:
+            program = program_digest(experience)
+            key = (experience.tenant, experience.kind, experience.problem, program)
+            if experience.id in seen or key in seen:
+                continue
+            seen |= {experience.id, key}
+            same = sa.select(columns.number).join(_SHELVES, _SHELVES.c.number == columns.shelf)
+            same = same.where(_SHELVES.c.tenant == experience.tenant, _SHELVES.c.kind == experience.kind)
+            same = same.where(columns.problem == experience.problem, columns.program == program)
+            known = sa.select(columns.number).where(columns.id == experience.id)
+            if connection.execute(known).first() is None and connection.execute(same).first() is None:
+                new.append((experience, program))
+        return new
+
+    def _post(self, connection: sa.Connection, counted: Sequence[tuple[int, int, Counter[str]]]) -> list[bytes]:
+        """Write the postings of new rows (number, shelf, words); of each row the numbers of its words."""
+        held: dict[tuple[int, str], int] = Counter((shelf, word) for _, shelf, words in counted for word in words)
+        numbers: dict[tuple[int, str], int] = {}
+        for shelf in {shelf for _, shelf, _ in counted}:
+            mine = [word for place, word in held if place == shelf]
+            numbers |= self._numbered(connection, shelf, mine)
+            fresh = [word for word in mine if (shelf, word) not in numbers]
+            if fresh:
+                connection.execute(_WORDS.insert(), [{"shelf": shelf, "word": word, "held": 0} for word in fresh])
+                numbers |= self._numbered(connection, shelf, fresh)
+        if held:
+            more = _WORDS.update().where(_WORDS.c.number == sa.bindparam("place"))
+            more = more.values(held=_WORDS.c.held + sa.bindparam("more"))
+            connection.execute(more, [{"place": numbers[key], "more": count} for key, count in held.items()])
+        postings = []
+        for number, shelf, words in counted:
+            length = _K1 * (1 - _B + _B * words.total() / _USUAL_WORDS)
+            for word, times in words.items():
+                weight = round(100 * times * (_K1 + 1) / (times + length))
+                postings.append({"word": numbers[shelf, word], "experience": number, "weight": weight})
+        if postings:
+            connection.execute(_POSTINGS.insert(), postings)
+        return [array("q", (numbers[shelf, word] for word in words)).tobytes() for _, shelf, words in counted]
+
+    def _numbered(self, connection: sa.Connection, shelf: int, words: Sequence[str]) -> dict[tuple[int, str], int]:
+        found: dict[tuple[int, str], int] = {}
+        for some in _pages(words):
+            query = sa.select(_WORDS.c.word, _WORDS.c.number).where(_WORDS.c.shelf == shelf, _WORDS.c.word.in_(some))
+            found |= {(shelf, word): number for word, number in connection.execute(query)}
+        return found
+
+    def _keep_vectors(self, connection: sa.Connection, rows: Sequence[Pending]) -> None:
+        made = [row for row in rows if row.vector is not None]
+        for some in _pages([row.number for row in made]):
+            connection.execute(_VECTORS.delete().where(_VECTORS.c.number.in_(some)))
+        values = [{"number": row.number, "vector": _blob(row.vector)} for row in made if row.vector is not None]
+        if values:
+            connection.execute(_VECTORS.insert(), values)
+
+    def _flag(self, numbers: Sequence[int], *, pending: bool) -> None:
+        with self._engine.begin() as connection:
+            for some in _pages(numbers):
+                connection.execute(_EXPERIENCES.update().where(_EXPERIENCES.c.number.in_(some)).values(pending=pending))
+
+    def _delete(self, connection: sa.Connection, numbers: Sequence[int], completely: bool) -> int:
+        columns = _EXPERIENCES.c
+        query = sa.select(columns.number, columns.words, columns.shelf, _SHELVES.c.generation)
+        query = query.join(_SHELVES, _SHELVES.c.number == columns.shelf).where(columns.number.in_(numbers))
+        rows = connection.execute(query).all()
+        words: Counter[int] = Counter()
+        pairs = []
+        for row in rows:
+            mine = array("q", row.words)
+            words.update(mine)
+            pairs += [{"place": word, "row": row.number} for word in mine]
+        if pairs:
+            one = (_POSTINGS.c.word == sa.bindparam("place"), _POSTINGS.c.experience == sa.bindparam("row"))
+            connection.execute(_POSTINGS.delete().where(*one), pairs)
+            fewer = _WORDS.update().where(_WORDS.c.number == sa.bindparam("place"))
+            fewer = fewer.values(held=_WORDS.c.held - sa.bindparam("fewer"))
+            connection.execute(fewer, [{"place": word, "fewer": count} for word, count in words.items()])
+            for some in _pages(list(words)):
+                connection.execute(_WORDS.delete().where(_WORDS.c.number.in_(some), _WORDS.c.held <= 0))
+        for table in (_EXPERIENCES, _VECTORS, _USAGE):
+            connection.execute(table.delete().where(table.c.number.in_(numbers)))
+        for shelf, count in Counter(row.shelf for row in rows).items():
+            _count(connection, shelf, -count)
+        connection.execute(_SHELVES.delete().where(_SHELVES.c.held <= 0))
+        if rows:
+            connection.execute(
+                _GONE.insert(),
+                [
+                    {
+                        "number": row.number,
+                        "collection": self._collection(row.shelf, row.generation),
+                        "completely": completely,
+                    }
+                    for row in rows
+                ],
+            )
+        return len(rows)
+
+
+def _durable(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
+    """Readers beside the writer, commits that are on the disk when they return, zeros where something was deleted."""
+    cursor = connection.cursor()
+    settings = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "secure_delete=ON", "cache_size=-32000")
+    for setting in settings:
+        cursor.execute(f"PRAGMA {setting}")
+    cursor.close()
+
+
+def _fact(connection: sa.Connection, name: str) -> str | None:
+    return connection.execute(sa.select(_FACTS.c.value).where(_FACTS.c.name == name)).scalar_one_or_none()
+
+
+def _note(connection: sa.Connection, name: str, value: str) -> None:
+    connection.execute(_FACTS.delete().where(_FACTS.c.name == name))
+    connection.execute(_FACTS.insert().values(name=name, value=value))
+
+
+def _count(connection: sa.Connection, shelf: int, more: int) -> None:
+    connection.execute(_SHELVES.update().where(_SHELVES.c.number == shelf).values(held=_SHELVES.c.held + more))
+
+
+def _pages(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Few enough for one statement each."""
+    for start in range(0, len(items), _PAGE):
+        yield items[start : start + _PAGE]
+
+
+def _row(number: int, shelf: int, experience: Experience, program: str) -> dict[str, object]:
+    return {
+        "number": number,
+        "id": experience.id,
+        "shelf": shelf,
+        "pending": True,
+        "usefulness": _UNUSED,
+        "created": experience.created,
+        "program": program,
+        "shape": shape_digest(experience),
+        "problem": experience.problem,
+        "error": experience.error,
+        "trajectory_id": experience.trajectory_id,
+        "record": to_json(experience),
+    }
+
+
+def _entry(row: sa.Row[Any], now: float) -> Entry:
+    shown, helped = _faded(row, now)
+    return Entry(
+        number=row.number,
+        problem=row.problem,
+        shape=row.shape,
+        error=row.error,
+        usage=Usage(shown=row.shown or 0, helped=row.helped or 0),
+        usefulness=(helped + 1) / (shown + 2),
+    )
+
+
+def _faded(row: sa.Row[Any], now: float) -> tuple[float, float]:
+    """How often the row was shown and helped, each use counted less the older it is."""
+    if row.shown is None:
+        return 0.0, 0.0
+    left = 0.5 ** (max(0.0, now - row.time) / _HALF_LIFE_S)
+    return row.faded_shown * left, row.faded_helped * left
+
+
+def _meant(query: sa.Select[Any], selection: Selection) -> sa.Select[Any]:
+    columns = _EXPERIENCES.c
+    if selection.tenant is not None:
+        query = query.where(
+            columns.shelf.in_(sa.select(_SHELVES.c.number).where(_SHELVES.c.tenant == selection.tenant))
+        )
+    if selection.trajectory_id is not None:
+        query = query.where(columns.trajectory_id == selection.trajectory_id)
+    if selection.since is not None:
+        query = query.where(columns.created >= selection.since)
+    if selection.until is not None:
+        query = query.where(columns.created < selection.until)
+    return query
+
+
+def _blob(vector: Vector) -> bytes:
+    """Half precision: a cosine changes by less than a thousandth, the file is half as large."""
+    return vector.astype(np.float16).tobytes()
+
+
+def _vector(blob: bytes) -> Vector:
+    return np.frombuffer(blob, dtype=np.float16).astype(np.float32)
