@@ -19,11 +19,6 @@ class Failure:
     blamed: str
     """Lines of the program; empty if none is to blame."""
 
-    @property
-    def text(self) -> str:
-        """What is compared by meaning."""
-        return f"{self.kind}: {self.message}\n{self.blamed}"
-
 
 def failure(attempt: Attempt) -> Failure | None:
     """None for an attempt that passed, was not run, or met a failure of ours."""

@@ -24,7 +24,6 @@ _FORM = re.compile(
 """Sentences about the form of the answer, which very different tasks share."""
 _SAYS_NOTHING = frozenset({"solution", "solve", "main", "f", "func", "function", "foo", "answer", "candidate"})
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-_WORD = re.compile(r"[A-Za-z_]\w+")
 
 
 def gist(problem: Problem) -> str:
@@ -41,12 +40,6 @@ def gist(problem: Problem) -> str:
             kept.append(line)
     text = " ".join(" ".join(kept or [problem.statement]).split())
     return (f"{name}: {text}" if name else text)[:MAX_CHARS]
-
-
-def words(problem: Problem) -> tuple[str, ...]:
-    """Identifiers and words by which experiences are found literally, each once."""
-    found = [*_name_words(problem), *(word.lower() for word in _WORD.findall(gist(problem)))]
-    return tuple(dict.fromkeys(found))
 
 
 def signature(code: str, entry_point: str | None) -> str:

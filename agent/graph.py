@@ -27,6 +27,7 @@ from agent.errors import BadTests, EngineError, EngineUnavailable
 from agent.policy import Policy
 from agent.prompts import Prompt
 from agent.recall import Recall
+from agent.reminder import reminder
 from agent.reuse import reused
 from agent.run import Run
 from agent.sampling import Call, Sampler, sampling_of
@@ -36,6 +37,7 @@ from agent.select import enough, ranked, repairable, solved
 from agent.task import Message, read_problem
 from agent.testgen import MAX_TESTS, read_written
 from memory.experience import Recalled
+from memory.recent import Entry
 from memory.records import Attempt, Experience, Opinion, Problem, Sampling, Test
 
 Node = Literal["sample", "write", "refine", "repair", "compare", "finish"]
@@ -70,6 +72,8 @@ class Services:
     run: Run
     recall: Recall | None = None
     """None: nothing is remembered."""
+    recent: tuple[Entry, ...] = ()
+    """What was said of programs earlier in this conversation."""
 
 
 class State(TypedDict):
@@ -246,7 +250,8 @@ async def repair(state: State, runtime: Runtime[Services]) -> dict[str, object]:
     lessons: tuple[Experience, ...] = ()
     if parent is not None and verdict is not None:
         lessons = await _lessons(services, request, attempts[parent])
-        prompt = prompts.repair(request.messages, attempts[parent], verdict, lessons)
+        seen = reminder(services.recent) if request.budget.memory else ""
+        prompt = prompts.repair(request.messages, attempts[parent], verdict, lessons, seen)
         if not await _fits(prompt.messages, request, services):
             prompt, parent, lessons = prompts.first(request.messages), None, ()
     if not services.policy.continues:

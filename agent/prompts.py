@@ -49,15 +49,20 @@ def continued(messages: Sequence[Message], seed: str) -> Prompt:
 
 
 def repair(
-    messages: Sequence[Message], attempt: Attempt, verdict: Verdict, lessons: Sequence[Experience] = ()
+    messages: Sequence[Message],
+    attempt: Attempt,
+    verdict: Verdict,
+    lessons: Sequence[Experience] = (),
+    seen: str = "",
 ) -> Prompt:
-    """The chat, the failed program as the assistant's turn, what is wrong with it, and how similar failures were
-    overcome."""
+    """The chat, the failed program as the assistant's turn, what is wrong with it, how similar failures were overcome,
+    and what was seen earlier in the conversation."""
     program = attempt.candidate.code.strip() or attempt.candidate.text
     parts = [describe(attempt.candidate, verdict)]
     if lessons:
         parts.append("How similar failures were corrected before, for reference only:")
         parts += [f"{quoted(f'{one.error}: {one.message}')}\n{fenced(one.fix, 'diff')}" for one in lessons]
+    parts += [seen] if seen else []
     parts.append("Correct the program. Answer with the whole corrected program in one ```python block.")
     asked: list[Message] = [
         *messages,

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.failure import failure
-from agent.gist import gist, words
+from agent.gist import gist
 from agent.settings import MemorySettings
 from memory.errors import MemoryFailure
 from memory.experience import ExperienceStore, Query, Recalled
 from memory.records import Attempt, Experience, Problem
+from memory.words import failure_text
 
-_IDENTIFIER = re.compile(r"[A-Za-z_]\w+")
 _CHARS_PER_TOKEN = 3
 """Of code; a low guess, so that the token limit holds."""
 _log = logging.getLogger("burnish.memory")
@@ -34,7 +33,10 @@ class Recall:
 
     async def solutions(self, problem: Problem) -> tuple[Recalled, ...]:
         """Verified programs of similar tasks, best first."""
-        return await self._near(Query(tenant=self.tenant, kind="solution", text=gist(problem), words=words(problem)))
+        text = gist(problem)
+        return await self._near(
+            Query(tenant=self.tenant, kind="solution", text=text, words=(text, problem.entry_point or ""))
+        )
 
     async def lessons(self, attempt: Attempt) -> tuple[Recalled, ...]:
         """How similar failures were overcome, best first; none for an attempt that did not fail."""
@@ -44,8 +46,8 @@ class Recall:
         query = Query(
             tenant=self.tenant,
             kind="lesson",
-            text=failed.text,
-            words=tuple(dict.fromkeys(_IDENTIFIER.findall(failed.blamed))),
+            text=failure_text(failed.kind, failed.message, failed.blamed),
+            words=(failed.blamed,),
             error=failed.kind,
         )
         return await self._near(query)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from dataclasses import replace
 
 from agent.failure import Failure, failure
 from agent.gist import gist, signature
@@ -30,36 +31,60 @@ def experiences(trajectory: Trajectory, quality: Quality) -> list[Experience]:
     answer = verified(trajectory)
     if answer is None or is_benchmark(trajectory.problem.statement):
         return []
-    problem = trajectory.problem
-    program = _alone(problem, answer.candidate.code)
+    program = _alone(trajectory.problem, answer.candidate.code)
     if len(program) > MAX_CHARS or is_benchmark(program):
         return []
-    verdict = answer.verdict
-    assert verdict is not None, "it is verified"
+    solution = remembered(
+        trajectory.problem,
+        program,
+        tenant=trajectory.tenant,
+        source=trajectory.problem.visible_source,
+        passed=len(trajectory.problem.visible),
+        quality=quality,
+        model_version=answer.candidate.sampling.model,
+        trajectory_id=trajectory.id,
+        created=trajectory.ended,
+    )
+    return [solution, *(_lesson(solution, failed, fix) for failed, fix in _overcome(trajectory, program))]
 
-    def experience(**own: str) -> Experience:
-        return Experience(
-            id=_id(trajectory.tenant, fingerprint(problem.statement), *own.values(), program),
-            tenant=trajectory.tenant,
-            problem=fingerprint(problem.statement),
-            gist=gist(problem),
-            code=program,
-            source=problem.visible_source,
-            passed=verdict.passed,
-            total=verdict.total,
-            signature=signature(program, problem.entry_point),
-            quality=quality,
-            model_version=answer.candidate.sampling.model,
-            trajectory_id=trajectory.id,
-            created=trajectory.ended,
-            **own,  # type: ignore[arg-type]
-        )
 
-    lessons = [
-        experience(kind="lesson", error=failed.kind, message=failed.message, blamed=failed.blamed, fix=fix)
-        for failed, fix in _overcome(trajectory, program)
-    ]
-    return [experience(kind="solution"), *lessons]
+def remembered(
+    problem: Problem,
+    code: str,
+    *,
+    tenant: str,
+    source: TestSource,
+    passed: int,
+    quality: Quality,
+    created: float,
+    model_version: str = "",
+    trajectory_id: str = "",
+) -> Experience:
+    """A solution. The same program for the same statement is the same experience, whoever's request it came from."""
+    known = fingerprint(problem.statement)
+    return Experience(
+        id=_id(tenant, known, code),
+        kind="solution",
+        tenant=tenant,
+        problem=known,
+        gist=gist(problem),
+        code=code,
+        source=source,
+        passed=passed,
+        total=len(problem.visible),
+        signature=signature(code, problem.entry_point),
+        quality=quality,
+        model_version=model_version,
+        trajectory_id=trajectory_id,
+        created=created,
+    )
+
+
+def owned(experience: Experience, tenant: str) -> Experience:
+    """A copy for another tenant."""
+    if experience.tenant == tenant:
+        return experience
+    return replace(experience, id=_id(tenant, experience.id), tenant=tenant, trajectory_id="")
 
 
 def verified(trajectory: Trajectory) -> Attempt | None:
@@ -69,6 +94,18 @@ def verified(trajectory: Trajectory) -> Attempt | None:
     answer = trajectory.attempts[trajectory.accepted]
     trusted = is_solved(answer) and answer.verdict is not None and answer.verdict.integrity == "isolated"
     return answer if trusted and answer.origin != "recalled" else None
+
+
+def _lesson(solution: Experience, failed: Failure, fix: str) -> Experience:
+    return replace(
+        solution,
+        id=_id(solution.id, failed.kind, failed.message, failed.blamed),
+        kind="lesson",
+        error=failed.kind,
+        message=failed.message,
+        blamed=failed.blamed,
+        fix=fix,
+    )
 
 
 def _overcome(trajectory: Trajectory, program: str) -> list[tuple[Failure, str]]:

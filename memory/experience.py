@@ -52,6 +52,7 @@ class Selection:
 
     tenant: str | None = None
     trajectory_id: str | None = None
+    ids: tuple[str, ...] | None = None
     since: float | None = None
     """Unix time, inclusive."""
     until: float | None = None
@@ -85,8 +86,8 @@ class ExperienceStore(Protocol):
     async def credit(self, ids: Sequence[str], *, helped: bool) -> None:
         """Note that these experiences stood in a prompt, and whether the answer was verified."""
 
-    async def withdraw(self, trajectory_id: str, tenant: str) -> int:
-        """Forget what came from a trajectory whose answer was rejected; the number forgotten."""
+    async def withdraw(self, selection: Selection) -> int:
+        """Never return these again; the number withdrawn. Quick: traces stay in the files until the next purge."""
 
     async def purge(self, selection: Selection) -> int:
         """Forget completely, texts and vectors; the number forgotten."""

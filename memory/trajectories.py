@@ -18,10 +18,14 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from memory.errors import StoreUnavailable
+from memory.experience import Selection
 from memory.records import Trajectory
 from memory.wire import from_json, to_json
 
 Result = TypeVar("Result")
+
+_AT_ONCE = 500
+"""Rows in one statement."""
 
 _METADATA = sa.MetaData()
 _TRAJECTORIES = sa.Table(
@@ -88,6 +92,9 @@ class TrajectoryStore(Protocol):
 
     async def feedback(self, trajectory_id: str) -> Sequence[Feedback]:
         """Everything users said of one trajectory, oldest first."""
+
+    async def purge(self, selection: Selection) -> Sequence[str]:
+        """Forget the selected trajectories and what was said of them, completely; the ids of the forgotten."""
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless the database answers."""
@@ -174,6 +181,30 @@ class SqlTrajectoryStore:
         rows = await self._call(lambda connection: connection.execute(query).mappings().all())
         return [Feedback(**row) for row in rows]
 
+    async def purge(self, selection: Selection) -> Sequence[str]:
+        """See TrajectoryStore.purge. A SQLite file is written anew, so that nothing of them stays in it."""
+        columns = _TRAJECTORIES.c
+        conditions = {
+            columns.tenant == selection.tenant: selection.tenant,
+            columns.id == selection.trajectory_id: selection.trajectory_id,
+            columns.started >= selection.since: selection.since,
+            columns.started < selection.until: selection.until,
+        }
+        chosen = sa.select(columns.id).where(*(where for where, given in conditions.items() if given is not None))
+
+        def forget(connection: sa.Connection) -> Sequence[str]:
+            ids = connection.execute(chosen).scalars().all()
+            for start in range(0, len(ids), _AT_ONCE):
+                part = ids[start : start + _AT_ONCE]
+                connection.execute(_FEEDBACK.delete().where(_FEEDBACK.c.trajectory_id.in_(part)))
+                connection.execute(_TRAJECTORIES.delete().where(columns.id.in_(part)))
+            return ids
+
+        forgotten = await self._call(forget)
+        if forgotten and self._engine.dialect.name == "sqlite":
+            await self._call(_rewrite)
+        return forgotten
+
     async def check(self) -> None:
         """See TrajectoryStore.check."""
         await self._call(lambda connection: connection.execute(sa.select(1)))
@@ -203,6 +234,15 @@ def _durable(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> Non
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _rewrite(connection: sa.Connection) -> None:
+    """Leave nothing of deleted rows in the file or its log."""
+    raw = connection.connection.driver_connection
+    assert raw is not None, "a transaction has a connection"
+    raw.commit()
+    raw.execute("VACUUM")
+    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _row(trajectory: Trajectory) -> dict[str, object]:

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from server.api import burnish, chat, health, models
+from server.api import burnish, chat, health, memory, models
 from server.errors import ApiError
 from server.metrics import Metrics
 from server.middleware import RequestFrame
@@ -31,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
             parts.stopping = True
 
     app = FastAPI(title="Burnish", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
-    for router in (chat.router, models.router, burnish.router, health.router):
+    for router in (chat.router, models.router, burnish.router, memory.router, health.router):
         app.include_router(router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)

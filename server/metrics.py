@@ -42,6 +42,16 @@ class Metrics:
         self.trajectory_failures = Counter(
             "burnish_trajectory_failures", "Trajectories the store did not take at once", registry=self.registry
         )
+        self.experiences = Counter("burnish_experiences", "New experiences kept", registry=self.registry)
+        self.recalled = Counter(
+            "burnish_recalled",
+            "Experiences shown or tried, by whether a program passed",
+            ["helped"],
+            registry=self.registry,
+        )
+        self.memory_failures = Counter(
+            "burnish_memory_failures", "Times that memory could not keep something", registry=self.registry
+        )
         self.cancelled = Counter("burnish_cancelled", "Requests whose client went away", registry=self.registry)
 
     def text(self) -> str:

@@ -15,14 +15,21 @@ from agent.policy import EnginePolicy, Policy
 from agent.recording import RecordedPolicy
 from agent.sandbox.contract import Sandbox
 from agent.sandbox.pool import WorkerPool
+from memory.embed import SentenceEmbedder
+from memory.errors import MemoryFailure
+from memory.experience import ExperienceStore
+from memory.experience_store import DurableExperienceStore
+from memory.recent import Recent
 from memory.trajectories import SqlTrajectoryStore, TrajectoryStore
 from server.engine.client import EngineClient
 from server.engine.link import EngineLink
 from server.engine.process import ManagedEngine
 from server.errors import ApiError
+from server.learning import Learning
+from server.memories import Memories
 from server.metrics import Metrics
 from server.outbox import Outbox
-from server.refine import Refiner
+from server.refine import Memory, Refiner
 from server.settings import Settings
 
 _log = logging.getLogger("burnish")
@@ -41,6 +48,10 @@ class Parts:
     """None where programs cannot be isolated; `missing` says why."""
     missing: tuple[str, ...]
     refiner: Refiner | None
+    memory: Memory | None
+    memories: Memories | None
+    forgetful: str
+    """Why nothing is remembered, where `memories` is None."""
     stopping: bool = False
 
     def need_sandbox(self) -> Sandbox:
@@ -78,6 +89,8 @@ async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Part
         )
         link = await _open_engine(settings, stack)
         sandbox, missing = await _open_sandbox(settings, stack)
+        memory, forgetful = await _open_memory(settings, store, metrics, stack)
+        memories = memory and Memories(memory.experiences, store, memory.recent, sandbox, saver.adelete_thread)
         refiner = None
         if sandbox is not None:
             refiner = Refiner(
@@ -88,8 +101,21 @@ async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Part
                 metrics=metrics,
                 settings=settings.refine,
                 train_on_traffic=settings.store.train_on_traffic,
+                memory=memory,
             )
-        yield Parts(settings, metrics, link, store, outbox, sandbox, missing, refiner)
+        yield Parts(
+            settings=settings,
+            metrics=metrics,
+            link=link,
+            store=store,
+            outbox=outbox,
+            sandbox=sandbox,
+            missing=missing,
+            refiner=refiner,
+            memory=memory,
+            memories=memories,
+            forgetful=forgetful,
+        )
 
 
 def _policy(settings: Settings, link: EngineLink, stack: AsyncExitStack) -> Policy:
@@ -113,6 +139,38 @@ async def _open_engine(settings: Settings, stack: AsyncExitStack) -> EngineLink:
     stack.push_async_callback(engine.stop)
     await engine.start()
     return EngineLink(client, engine.model_name, engine)
+
+
+async def _open_memory(
+    settings: Settings, trajectories: TrajectoryStore, metrics: Metrics, stack: AsyncExitStack
+) -> tuple[Memory | None, str]:
+    """Long-term and short-term memory, or the reason why there is none: a server without them still answers."""
+    chosen = settings.memory
+    if not chosen.enabled:
+        return None, "memory.enabled is false"
+    try:
+        experiences = await stack.enter_async_context(open_experiences(settings))
+    except MemoryFailure as error:
+        _log.error("nothing is remembered: %s", error)
+        return None, str(error)
+    recent = Recent()
+    learning = Learning(experiences, recent, trajectories, metrics)
+    stack.push_async_callback(learning.aclose)
+    return Memory(chosen, experiences, recent, learning), ""
+
+
+@asynccontextmanager
+async def open_experiences(settings: Settings) -> AsyncIterator[ExperienceStore]:
+    """The experience store of the data directory, with its embedding model. Raises MemoryFailure."""
+    chosen = settings.memory
+    async with AsyncExitStack() as stack:
+        embedder = await SentenceEmbedder.open(chosen.model)
+        stack.push_async_callback(embedder.aclose)
+        store = await DurableExperienceStore.open(
+            settings.data_dir / "memory", embedder, chroma_url=chosen.url, floor=chosen.floor, most=chosen.most
+        )
+        stack.push_async_callback(store.aclose)
+        yield store
 
 
 async def _open_sandbox(settings: Settings, stack: AsyncExitStack) -> tuple[Sandbox | None, tuple[str, ...]]:

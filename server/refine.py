@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from agent.answer import answer_text
@@ -15,12 +15,17 @@ from agent.errors import BadTests, EngineRefused, EngineUnavailable
 from agent.given_tests import read_tests
 from agent.graph import Graph, Request, Services, initial_state
 from agent.policy import Policy
+from agent.recall import Recall
 from agent.run import Run
 from agent.sandbox.contract import Sandbox
 from agent.select import Claim, claim, distinct, ranked
-from agent.settings import RefineSettings
+from agent.settings import MemorySettings, RefineSettings
+from agent.task import Message
+from memory.experience import ExperienceStore
+from memory.recent import Key, Recent
 from memory.records import Attempt, Problem, Sampling, TestSource, Totals, Trajectory
 from server.errors import ApiError, bad_request, context_too_long, not_ready
+from server.learning import Learning, Lesson
 from server.metrics import Metrics
 from server.outbox import Outbox
 from server.schemas.chat import ChatRequest
@@ -65,6 +70,16 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """Long-term and short-term memory, and what fills them."""
+
+    settings: MemorySettings
+    experiences: ExperienceStore
+    recent: Recent
+    learning: Learning
+
+
+@dataclass(frozen=True, slots=True)
 class Refiner:
     """Everything a refinement needs; one per application."""
 
@@ -75,6 +90,8 @@ class Refiner:
     metrics: Metrics
     settings: RefineSettings
     train_on_traffic: bool
+    memory: Memory | None = None
+    """None: nothing is remembered."""
 
     async def prepare(
         self, chat: ChatRequest, model: str, context_length: int | None, stated_timeout_s: float | None
@@ -111,15 +128,22 @@ class Refiner:
 
     async def run(self, request: Request, tenant: str, tell: Callable[[str], None] = lambda line: None) -> Answer:
         """Refine and store the trajectory, also when cancelled. Raises ApiError when there is nothing to answer."""
-        run, started = Run(tell), time.time()
+        run, started, memory = Run(tell), time.time(), self.memory
         status, detail = "failed", ""
+        session = session_of(request.messages, tenant)
+        services = Services(
+            policy=self.policy,
+            sandbox=self.sandbox,
+            critic=VerdictTokenCritic(self.policy, request.sampling.model),
+            run=run,
+            recall=memory and Recall(memory.experiences, tenant, memory.settings),
+            recent=memory.recent.recent(session) if memory else (),
+        )
         try:
             state = await self.graph.ainvoke(
                 initial_state(request),
                 config={"configurable": {"thread_id": request.id}, "recursion_limit": 10_000},
-                context=Services(
-                    self.policy, self.sandbox, VerdictTokenCritic(self.policy, request.sampling.model), run
-                ),
+                context=services,
             )
             status = state["ending"] or "finished"
             if not run.attempts:
@@ -136,6 +160,8 @@ class Refiner:
             raise not_ready(f"the engine failed: {error}", 15.0) from error
         finally:
             trajectory = self._trajectory(request, run, status, detail, tenant, started)
+            if memory is not None and request.budget.memory:
+                memory.learning.learn(Lesson(trajectory, session))
             if status in ("cancelled", "failed"):
                 await asyncio.shield(asyncio.ensure_future(self.outbox.put(trajectory)))
         await self.outbox.put(trajectory)
@@ -237,6 +263,12 @@ class Refiner:
         for attempt in answer.attempts:
             if attempt.verdict is not None:
                 self.metrics.sandbox_runs.labels(attempt.verdict.outcome).inc()
+
+
+def session_of(messages: Sequence[Message], tenant: str) -> Key:
+    """The conversation: its turns are sent again each time, so that its first ones name it."""
+    first = next((message["content"] for message in messages if message["role"] == "user"), "")
+    return Key(tenant=tenant, scope="session", name=first)
 
 
 def _tests(trajectory: Trajectory, best: Attempt) -> Tests:

@@ -15,7 +15,7 @@ import platformdirs
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from agent.settings import Frozen, RefineSettings, SandboxSettings
+from agent.settings import Frozen, MemorySettings, RefineSettings, SandboxSettings
 from server.engine.settings import EngineSettings
 
 _PREFIX = "BURNISH_"
@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     refine: RefineSettings = RefineSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    memory: MemorySettings = MemorySettings()
     store: StoreSettings = StoreSettings()
 
     @classmethod

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from memory.errors import StoreUnavailable
+from memory.errors import MemoryFailure
 from memory.trajectories import Feedback
 from memory.wire import to_plain
 from server.api.common import PartsOf, Tenant, json_body
@@ -75,18 +75,20 @@ async def trajectory(trajectory_id: str, parts: PartsOf, tenant: Tenant) -> dict
 
 @router.post("/feedback")
 async def feedback(request: Request, parts: PartsOf, tenant: Tenant) -> dict[str, Any]:
-    """Keep whether the user took the answer."""
+    """Keep whether the user took the answer; a rejected one is not remembered."""
     said = parse(FeedbackRequest, await json_body(request, parts.settings.http.max_body_mb))
     kept = Feedback(accepted=said.accepted, comment=said.comment, time=time.time())
     if not await _stored(parts.store.add_feedback(said.trajectory_id, kept, tenant)):
         raise _unknown(said.trajectory_id)
+    if not said.accepted and parts.memory is not None:
+        await _stored(parts.memory.learning.withdraw(said.trajectory_id, tenant))
     return {"trajectory_id": said.trajectory_id, "accepted": said.accepted}
 
 
 async def _stored(call: Awaitable[Result]) -> Result:
     try:
         return await call
-    except StoreUnavailable as error:
+    except MemoryFailure as error:
         raise not_ready(str(error), 5.0) from error
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.gist import MAX_CHARS, gist, signature, words
+from agent.gist import MAX_CHARS, gist, signature
 from agent.task import read_problem
 from memory.records import Problem
 
@@ -38,11 +38,6 @@ def problem(statement: str) -> Problem:
 )
 def test_what_stands_before_the_examples(statement: str, expected: str) -> None:
     assert gist(problem(statement)) == expected
-
-
-def test_words_are_found_once() -> None:
-    found = words(problem("Write a function find_maxValue(values) that finds the max value."))
-    assert found[:3] == ("find", "max", "value") and len(found) == len(set(found))
 
 
 @pytest.mark.parametrize(
