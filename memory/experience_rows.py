@@ -325,13 +325,16 @@ class ExperienceRows:
                 for number in connection.execute(query.where(_EXPERIENCES.c.number.in_(some))).scalars()
             }
 
-    def of_error(self, shelf: Shelf, error: str, limit: int) -> list[int]:
-        """Rows about that error."""
-        query = sa.select(_EXPERIENCES.c.number).where(
-            _EXPERIENCES.c.shelf == shelf.number, _EXPERIENCES.c.error == error, _EXPERIENCES.c.error != ""
-        )
+    def few(self, shelf: Shelf, error: str | None, most: int) -> dict[int, Vector] | None:
+        """The vectors of the shelf, of one error if it is given; None if they are more than `most`."""
+        if error is None and shelf.held > most:
+            return None
+        query = sa.select(_EXPERIENCES.c.number).where(_EXPERIENCES.c.shelf == shelf.number)
+        if error is not None:
+            query = query.where(_EXPERIENCES.c.error == error, _EXPERIENCES.c.error != "")
         with self._engine.connect() as connection:
-            return list(connection.execute(query.limit(limit)).scalars())
+            numbers = list(connection.execute(query.limit(most + 1)).scalars())
+        return self.vectors(numbers) if len(numbers) <= most else None
 
     def lexical(self, shelf: Shelf, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
         """The best rows by BM25 over the rarest of these words, with their scores, best first."""

@@ -4,7 +4,7 @@ What `add` has acknowledged is in the rows, on disk. Each row knows whether Chro
 remembered until Chroma has forgotten it; opening brings Chroma up to date, whatever was interrupted, and makes it anew
 if its files are lost or the embedding model is another.
 
-Ranking: hits of both searches that are above the similarity floor are fused by reciprocal rank (Cormack, Clarke and
+Ranking: the hits of both searches that are above the similarity floor, ordered by similarity and by BM25, are fused by reciprocal rank (Cormack, Clarke and
 Büttcher, SIGIR 2009), `1 / (60 + place)` each, and multiplied by `min(1, (helped + 1) / (shown + 2) / 0.5)`, in which
 a use counts half after 30 days. What was never shown, or helped at least every other time, is not moved.
 """
@@ -18,7 +18,7 @@ import os
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -49,14 +49,15 @@ _SAME_SCORE = 1e-3
 _FIRST_LOOK = 32
 _LAST_LOOK = 512
 """Vectors asked for at first, and at most, while conditions and doubles leave fewer hits than wanted."""
-_RARE_ERROR = 1_000
-"""Lessons about an error that has no more than these are compared one by one."""
+_FEW = 1_000
+"""Up to so many, a shelf or the lessons about an error are compared one by one: in 2 ms, and none can be missed."""
 _PAGE = 500
 _AT_ONCE = 2_000
 """Rows that Chroma lacks and gets before the store counts as open; more are added in the background."""
 _WARMED = 16
 """Fullest shelves whose graphs are read on opening, so that no request waits for it."""
 _READERS = 2
+_FAILURES = (SQLAlchemyError, IndexFailure, OSError)
 
 _log = logging.getLogger("burnish.memory")
 
@@ -96,6 +97,7 @@ class DurableExperienceStore:
             await store._write(lambda: store._open(chroma_url))
             await store._catch_up(_AT_ONCE)
             await store._write(store._compare)
+            await store._catch_up(_AT_ONCE)
             if await store._write(lambda: store._rows.pending(1)):
                 store._catching_up = asyncio.create_task(store._catch_up_behind())
         except BaseException:
@@ -262,21 +264,20 @@ class DurableExperienceStore:
         now = self._clock()
         look = max(_FIRST_LOOK, 4 * query.limit)
         lexical = self._rows.lexical(shelf, words_of(query.words), look)
-        similar = self._similarities([number for number, _ in lexical], vector)
-        few = self._rows.of_error(shelf, query.error, _RARE_ERROR + 1) if query.error else []
-        exact = query.error is not None and len(few) <= _RARE_ERROR
+        similar = _cosines(self._rows.vectors([number for number, _ in lexical]), vector)
+        few = self._rows.few(shelf, query.error, _FEW)
         while True:
-            if exact:
-                dense = sorted(self._similarities(few, vector).items(), key=lambda hit: -hit[1])
-            else:
+            if few is None:
                 dense = self._index.nearest(shelf.collection, vector, look)
+            else:
+                dense = _descending(_cosines(few, vector))
             similar |= dict(dense)
             entries = self._rows.entries(
                 shelf, [number for number, score in similar.items() if score >= self._floor], now
             )
             entries = {number: entry for number, entry in entries.items() if _wanted(entry, query)}
-            hits = _ranked((dense, lexical), entries)[: query.limit]
-            exhausted = exact or len(dense) < look or dense[-1][1] < self._floor or look >= _LAST_LOOK
+            hits = _ranked((_descending(similar), lexical), entries)[: query.limit]
+            exhausted = few is not None or len(dense) < look or dense[-1][1] < self._floor or look >= _LAST_LOOK
             if len(hits) == query.limit or exhausted:
                 break
             look *= 4
@@ -291,14 +292,6 @@ class DurableExperienceStore:
             for entry, rank in hits
             if entry.number in records
         ]
-
-    def _similarities(self, numbers: Sequence[int], vector: Vector) -> dict[int, float]:
-        stored = self._rows.vectors(numbers)
-        if not stored:
-            return {}
-        table = np.stack(list(stored.values()))
-        cosines = table @ vector / np.maximum(np.linalg.norm(table, axis=1) * np.linalg.norm(vector), 1e-12)
-        return dict(zip(stored, map(float, cosines), strict=True))
 
     def _forget(self, numbers: Sequence[int]) -> int:
         forgotten = self._rows.delete(numbers, completely=False)
@@ -325,9 +318,7 @@ class DurableExperienceStore:
         """Clean the files; what was withdrawn earlier is cleaned with it."""
         self._settle_gone()
         held = {shelf.collection for shelf in self._rows.shelves()}
-        for collection in touched:
-            if collection in held:
-                self._index.flush(collection)
+        self._index.flush([collection for collection in touched if collection in held])
         self._index.sweep()
         self._rows.clean()
 
@@ -343,17 +334,18 @@ class DurableExperienceStore:
             self._rows.settled([row.number for row in gone])
 
     async def _close(self) -> None:
+        for threads in (self._readers, self._writer):
+            await asyncio.to_thread(threads.shutdown)
         try:
-            await self._write(self._opened.close)
-        finally:
-            for threads in (self._readers, self._writer):
-                await asyncio.to_thread(threads.shutdown)
+            await asyncio.to_thread(self._opened.close)
+        except _FAILURES as error:
+            raise self._unavailable(error) from error
 
     async def _embed(self, texts: Sequence[str]) -> list[Vector]:
         try:
             return await self._embedder.embed(texts) if texts else []
         except EmbedderUnavailable as error:
-            raise StoreUnavailable(f"experience store {self._folder}: {error}") from error
+            raise self._unavailable(error) from error
 
     async def _read(self, work: Callable[[], Result]) -> Result:
         return await self._on(self._readers, work)
@@ -364,10 +356,23 @@ class DurableExperienceStore:
     async def _on(self, threads: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, work)
-        except (SQLAlchemyError, IndexFailure, OSError) as error:
-            raise StoreUnavailable(
-                f"experience store {self._folder}: {getattr(error, 'orig', None) or error}"
-            ) from error
+        except _FAILURES as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(f"experience store {self._folder}: {getattr(error, 'orig', None) or error}")
+
+
+def _cosines(vectors: Mapping[int, Vector], vector: Vector) -> dict[int, float]:
+    if not vectors:
+        return {}
+    table = np.stack(list(vectors.values()))
+    cosines = table @ vector / np.maximum(np.linalg.norm(table, axis=1) * np.linalg.norm(vector), 1e-12)
+    return dict(zip(vectors, map(float, cosines), strict=True))
+
+
+def _descending(scores: Mapping[int, float]) -> list[tuple[int, float]]:
+    return sorted(scores.items(), key=lambda hit: (-hit[1], hit[0]))
 
 
 def _wanted(entry: Entry, query: Query) -> bool:
