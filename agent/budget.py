@@ -53,7 +53,7 @@ class Step:
 
 FIRST = Step(kind="first")
 SAMPLES = (
-    Step(kind="sample", share=0.1, temperature=0.8),
+    Step(kind="sample", share=0.1, temperature=0.8, recalls=True),
     Step(kind="sample", share=0.3, temperature=0.8, start="code"),
     Step(kind="sample", share=0.2, temperature=1.0),
     Step(kind="sample", share=0.2, temperature=1.0, start="code"),

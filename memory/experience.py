@@ -95,8 +95,8 @@ class ExperienceStore(Protocol):
     def every(self, selection: Selection) -> AsyncIterator[Experience]:
         """The selected experiences, oldest first."""
 
-    async def stats(self) -> Stats:
-        """Counts and sizes."""
+    async def stats(self, tenant: str | None = None) -> Stats:
+        """Counts, of one tenant or of all; sizes of the whole store."""
 
     async def aclose(self) -> None:
         """Close the files and connections."""

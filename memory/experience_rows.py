@@ -474,13 +474,18 @@ class ExperienceRows:
                     raise TimeoutError("the write-ahead log is in use")
                 time.sleep(0.05)
 
-    def totals(self) -> Totals:
-        """Counts over all tenants."""
-        kinds = sa.select(_SHELVES.c.kind, sa.func.sum(_SHELVES.c.held).label("held")).group_by(_SHELVES.c.kind)
+    def totals(self, tenant: str | None) -> Totals:
+        """Counts of one tenant, or of all."""
+        own = sa.true() if tenant is None else _SHELVES.c.tenant == tenant
+        kinds = sa.select(_SHELVES.c.kind, sa.func.sum(_SHELVES.c.held).label("held")).where(own)
         used = sa.select(sa.func.coalesce(sa.func.sum(_USAGE.c.shown), 0), sa.func.sum(_USAGE.c.helped))
+        if tenant is not None:
+            shelves = sa.select(_SHELVES.c.number).where(own)
+            rows = sa.select(_EXPERIENCES.c.number).where(_EXPERIENCES.c.shelf.in_(shelves))
+            used = used.where(_USAGE.c.number.in_(rows))
         with self._engine.connect() as connection:
-            held = {row.kind: int(row.held) for row in connection.execute(kinds)}
-            tenants = connection.execute(sa.select(sa.func.count(_SHELVES.c.tenant.distinct()))).scalar_one()
+            held = {row.kind: int(row.held) for row in connection.execute(kinds.group_by(_SHELVES.c.kind))}
+            tenants = connection.execute(sa.select(sa.func.count(_SHELVES.c.tenant.distinct())).where(own)).scalar_one()
             shown, helped = connection.execute(used).one()
         return Totals(
             solutions=held.get("solution", 0),
@@ -682,6 +687,8 @@ def _meant(query: sa.Select[Any], selection: Selection) -> sa.Select[Any]:
         query = query.where(
             columns.shelf.in_(sa.select(_SHELVES.c.number).where(_SHELVES.c.tenant == selection.tenant))
         )
+    if selection.ids is not None:
+        query = query.where(columns.id.in_(selection.ids))
     if selection.trajectory_id is not None:
         query = query.where(columns.trajectory_id == selection.trajectory_id)
     if selection.since is not None:

@@ -4,10 +4,10 @@ What `add` has acknowledged is in the rows, on disk. Each row knows whether Chro
 remembered until Chroma has forgotten it; opening brings Chroma up to date, whatever was interrupted, and makes it anew
 if its files are lost or the embedding model is another.
 
-Ranking: the hits of both searches that are above the similarity floor, ordered by similarity and by BM25, are fused by reciprocal rank (Cormack, Clarke and
-Büttcher, SIGIR 2009), `1 / (60 + place)` each, and multiplied by `min(1, (helped + 1) / (shown + 2) / 0.5)`, in which
-a use counts half after 30 days. What was never shown, or helped at least every other time, is not moved.
-"""
+Ranking: the hits of both searches that are above the similarity floor, ordered by similarity and by BM25, are fused
+by reciprocal rank (Cormack, Clarke and Büttcher, SIGIR 2009), `1 / (60 + place)` each, and multiplied by `min(1,
+(helped + 1) / (shown + 2) / 0.5)`, in which a use counts half after 30 days. What was never shown, or helped at least
+every other time, is not moved."""
 
 from __future__ import annotations
 
@@ -127,9 +127,8 @@ class DurableExperienceStore:
         """See ExperienceStore.credit."""
         await self._write(lambda: self._rows.credit(ids, helped=helped, now=self._clock()))
 
-    async def withdraw(self, trajectory_id: str, tenant: str) -> int:
+    async def withdraw(self, selection: Selection) -> int:
         """See ExperienceStore.withdraw."""
-        selection = Selection(trajectory_id=trajectory_id, tenant=tenant)
         return await self._write(lambda: self._forget(self._rows.select(selection)))
 
     async def purge(self, selection: Selection) -> int:
@@ -147,9 +146,9 @@ class DurableExperienceStore:
             for experience in page:
                 yield experience
 
-    async def stats(self) -> Stats:
+    async def stats(self, tenant: str | None = None) -> Stats:
         """See ExperienceStore.stats."""
-        totals, disk = await self._read(lambda: (self._rows.totals(), _disk_bytes(self._folder)))
+        totals, disk = await self._read(lambda: (self._rows.totals(tenant), _disk_bytes(self._folder)))
         return Stats(
             solutions=totals.solutions,
             lessons=totals.lessons,

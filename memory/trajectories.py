@@ -184,13 +184,15 @@ class SqlTrajectoryStore:
     async def purge(self, selection: Selection) -> Sequence[str]:
         """See TrajectoryStore.purge. A SQLite file is written anew, so that nothing of them stays in it."""
         columns = _TRAJECTORIES.c
-        conditions = {
-            columns.tenant == selection.tenant: selection.tenant,
-            columns.id == selection.trajectory_id: selection.trajectory_id,
-            columns.started >= selection.since: selection.since,
-            columns.started < selection.until: selection.until,
-        }
-        chosen = sa.select(columns.id).where(*(where for where, given in conditions.items() if given is not None))
+        chosen = sa.select(columns.id)
+        if selection.tenant is not None:
+            chosen = chosen.where(columns.tenant == selection.tenant)
+        if selection.trajectory_id is not None:
+            chosen = chosen.where(columns.id == selection.trajectory_id)
+        if selection.since is not None:
+            chosen = chosen.where(columns.started >= selection.since)
+        if selection.until is not None:
+            chosen = chosen.where(columns.started < selection.until)
 
         def forget(connection: sa.Connection) -> Sequence[str]:
             ids = connection.execute(chosen).scalars().all()

@@ -84,9 +84,7 @@ class Memories:
         """Of one tenant, or of all."""
         return await self.experiences.stats(tenant)
 
-    async def search(
-        self, tenant: str, text: str, kind: Literal["solution", "lesson"], limit: int
-    ) -> list[Recalled]:
+    async def search(self, tenant: str, text: str, kind: Literal["solution", "lesson"], limit: int) -> list[Recalled]:
         """What a request with this text would be reminded of."""
         query = Query(tenant=tenant, kind=kind, text=text, words=(text,), limit=limit)
         return list(await self.experiences.near(query))

@@ -90,7 +90,9 @@ async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Part
         link = await _open_engine(settings, stack)
         sandbox, missing = await _open_sandbox(settings, stack)
         memory, forgetful = await _open_memory(settings, store, metrics, stack)
-        memories = memory and Memories(memory.experiences, store, memory.recent, sandbox, saver.adelete_thread)
+        memories = None
+        if memory is not None:
+            memories = Memories(memory.experiences, store, memory.recent, sandbox, saver.adelete_thread)
         refiner = None
         if sandbox is not None:
             refiner = Refiner(

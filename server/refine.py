@@ -136,7 +136,7 @@ class Refiner:
             sandbox=self.sandbox,
             critic=VerdictTokenCritic(self.policy, request.sampling.model),
             run=run,
-            recall=memory and Recall(memory.experiences, tenant, memory.settings),
+            recall=Recall(memory.experiences, tenant, memory.settings) if memory else None,
             recent=memory.recent.recent(session) if memory else (),
         )
         try:

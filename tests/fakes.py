@@ -267,9 +267,9 @@ class DictExperienceStore:
                 before = self.usage.get(id_, Usage())
                 self.usage[id_] = Usage(shown=before.shown + 1, helped=before.helped + helped)
 
-    async def withdraw(self, trajectory_id: str, tenant: str) -> int:
+    async def withdraw(self, selection: Selection) -> int:
         """See ExperienceStore.withdraw."""
-        return await self.purge(Selection(trajectory_id=trajectory_id, tenant=tenant))
+        return await self.purge(selection)
 
     async def purge(self, selection: Selection) -> int:
         """See ExperienceStore.purge."""
@@ -284,21 +284,24 @@ class DictExperienceStore:
         for experience in sorted(self.kept.values(), key=lambda one: one.created):
             if (
                 selection.tenant in (None, experience.tenant)
+                and (selection.ids is None or experience.id in selection.ids)
                 and selection.trajectory_id in (None, experience.trajectory_id)
                 and (selection.since is None or experience.created >= selection.since)
                 and (selection.until is None or experience.created < selection.until)
             ):
                 yield experience
 
-    async def stats(self) -> Stats:
+    async def stats(self, tenant: str | None = None) -> Stats:
         """See ExperienceStore.stats."""
-        kinds = [experience.kind for experience in self.kept.values()]
+        kept = [experience async for experience in self.every(Selection(tenant=tenant))]
+        usage = [self.usage.get(experience.id, Usage()) for experience in kept]
+        kinds = [experience.kind for experience in kept]
         return Stats(
             solutions=kinds.count("solution"),
             lessons=kinds.count("lesson"),
-            tenants=len({experience.tenant for experience in self.kept.values()}),
-            shown=sum(usage.shown for usage in self.usage.values()),
-            helped=sum(usage.helped for usage in self.usage.values()),
+            tenants=len({experience.tenant for experience in kept}),
+            shown=sum(one.shown for one in usage),
+            helped=sum(one.helped for one in usage),
             disk_bytes=0,
             model=self.embedder.name,
         )

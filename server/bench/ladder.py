@@ -12,8 +12,7 @@ _NAMES = ("best of n by visible tests", "+ repair", "+ refine", "+ generated tes
 
 
 def _options(parts_on: int) -> Mapping[str, bool]:
-    switched = {part: place < parts_on for place, part in enumerate(_PARTS)}
-    return MappingProxyType({"memory": False, **switched})
+    return MappingProxyType({part: place < parts_on for place, part in enumerate(_PARTS)})
 
 
 LADDER: Mapping[str, Mapping[str, bool]] = MappingProxyType(

@@ -43,6 +43,8 @@ class BenchSettings:
     max_tokens: int = 1024
     max_candidates: int | None = None
     """Programs per refined answer; None is the server's own number."""
+    memory: bool = False
+    """Whether refined answers may use and fill the server's long-term memory."""
     without_examples: bool = False
     """Whether the examples are taken out of the statements before they are asked."""
 
@@ -95,6 +97,7 @@ def identity(settings: BenchSettings, problems: Iterable[Problem], models: dict[
         "deadline_s": settings.deadline_s,
         "max_tokens": settings.max_tokens,
         "max_candidates": settings.max_candidates,
+        "memory": settings.memory,
         "without_examples": settings.without_examples,
         "base_model": models.get("base"),
     }
@@ -136,7 +139,11 @@ async def measure(
 
 
 def _options(mode: str, settings: BenchSettings) -> dict[str, Any]:
-    options: dict[str, Any] = {"deadline_s": settings.deadline_s, **LADDER.get(mode, {})}
+    options: dict[str, Any] = {
+        "deadline_s": settings.deadline_s,
+        "memory": settings.memory,
+        **LADDER.get(mode, {}),
+    }
     if settings.max_candidates is not None:
         options["max_candidates"] = settings.max_candidates
     return options

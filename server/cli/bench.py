@@ -43,6 +43,9 @@ def bench(
     max_candidates: Annotated[
         int | None, typer.Option(min=1, help="Programs per refined answer; the server's own number if not given.")
     ] = None,
+    memory: Annotated[
+        bool, typer.Option(help="Let refined answers recall what the server remembers, and be remembered.")
+    ] = False,
     without_examples: Annotated[
         bool, typer.Option(help="Take the examples out of the statements (HumanEval form) before asking.")
     ] = False,
@@ -88,6 +91,7 @@ def bench(
         concurrency=concurrency,
         deadline_s=deadline,
         max_candidates=max_candidates,
+        memory=memory,
         without_examples=without_examples,
     )
     try:

@@ -150,7 +150,7 @@ def purge(
     as_json: Json = False,
 ) -> None:
     """Forget experiences, trajectories and short-term memory for good, and say how many. All conditions must hold."""
-    if not everything and tenant is trajectory is since is until is None:
+    if not everything and not (tenant or trajectory or since or until):
         raise typer.BadParameter("say what: --tenant, --trajectory, --since, --until, or --all")
     selection = Selection(tenant=tenant, trajectory_id=trajectory, since=_unix(since), until=_unix(until))
     if url:
@@ -185,9 +185,7 @@ def _local(
             if runs:
                 sandbox = await WorkerPool.start(settings.sandbox)
                 stack.push_async_callback(sandbox.aclose)
-            return await work(
-                Memories(experiences, trajectories, Recent(), sandbox, saver.adelete_thread), settings
-            )
+            return await work(Memories(experiences, trajectories, Recent(), sandbox, saver.adelete_thread), settings)
 
     try:
         return asyncio.run(done())

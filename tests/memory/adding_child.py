@@ -9,6 +9,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from memory.experience import Selection
 from memory.experience_store import DurableExperienceStore
 from tests.fakes import HashingEmbedder
 from tests.memory.experiences import solution
@@ -29,7 +30,7 @@ async def add_for_ever(folder: Path, turn: int) -> None:
         number += count
         doomed = solution(f"doomed_{number}")
         await store.add([doomed])
-        await store.withdraw(doomed.trajectory_id, doomed.tenant)
+        await store.withdraw(Selection(trajectory_id=doomed.trajectory_id, tenant=doomed.tenant))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ async def test_what_was_added_is_found(store: ExperienceStore) -> None:
 async def test_an_empty_store_finds_nothing(store: ExperienceStore) -> None:
     assert await found(store, ask("anything")) == []
     assert await store.add([]) == 0
-    assert await store.withdraw("unknown", "local") == 0
+    assert await store.withdraw(Selection(trajectory_id="unknown", tenant="local")) == 0
     assert await store.purge(Selection()) == 0
     await store.credit(["unknown"], helped=True)
     assert await kept(store) == []
@@ -168,8 +168,8 @@ async def test_what_does_not_help_sinks(store: ExperienceStore) -> None:
 async def test_a_rejected_answer_is_withdrawn(store: ExperienceStore) -> None:
     text = "reverse the words of a sentence"
     await store.add([solution(1, text), solution(2, text), lesson(3, trajectory_id="trajectory-1")])
-    assert await store.withdraw("trajectory-1", "other") == 0
-    assert await store.withdraw("trajectory-1", "local") == 2
+    assert await store.withdraw(Selection(trajectory_id="trajectory-1", tenant="other")) == 0
+    assert await store.withdraw(Selection(trajectory_id="trajectory-1", tenant="local")) == 2
     assert await found(store, ask(text)) == ["solution-2"]
     assert await store.add([solution(1, text)]) == 1
     assert set(await found(store, ask(text))) == {"solution-1", "solution-2"}

@@ -231,7 +231,7 @@ async def test_a_purge_leaves_no_byte(opened: Opener, tmp_path: Path, withdrawn:
     assert all(files_with(tmp_path, needle) for needle in needles)
     assert files_with_vector(tmp_path, vector)
     if withdrawn:
-        assert await store.withdraw(secret.trajectory_id, "local") == 2
+        assert await store.withdraw(Selection(trajectory_id=secret.trajectory_id, tenant="local")) == 2
     assert await store.purge(Selection(trajectory_id=secret.trajectory_id)) == (1 if withdrawn else 3)
     await store.purge(Selection(tenant="accordionist"))
     assert [needle for needle in needles if files_with(tmp_path, needle)] == []

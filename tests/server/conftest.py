@@ -54,7 +54,9 @@ class Running:
 
 
 def settings_for(tmp_path: Path, engine_url: str, **more: Any) -> Settings:
-    return load_settings({"data_dir": tmp_path, "engine": {"url": engine_url}, "sandbox": {"workers": 2}, **more})
+    """Without memory, unless a test is about it: it would answer what the engine is to be asked."""
+    own = {"data_dir": tmp_path, "engine": {"url": engine_url}, "sandbox": {"workers": 2}, "memory": {"enabled": False}}
+    return load_settings({**own, **more})
 
 
 @asynccontextmanager

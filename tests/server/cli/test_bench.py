@@ -260,7 +260,7 @@ async def test_the_server_sees_the_statement_and_nothing_else(tmp_path: Path, se
     assert str(SECRET) not in json.dumps(server.asked)
     base, better = server.asked[:4], server.asked[4:]
     assert all(set(body) == {"model", "messages", "temperature", "max_tokens", "seed"} for body in base)
-    assert all(body["burnish"] == {"deadline_s": 33.0} for body in better)
+    assert all(body["burnish"] == {"deadline_s": 33.0, "memory": False} for body in better)
     assert all(body["temperature"] == 0 and body["max_tokens"] == 1024 for body in server.asked)
     assert all(body["seed"] == 7 + number_of(body) for body in server.asked)
     assert server.most == 1
