@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes one of the two environments, or does nothing if it is whole and up to date.
 #
-#   deploy/setup.sh server    .venv: this package in editable form, with the development tools
+#   deploy/setup.sh server    .venv: this package in editable form, with the development tools and torch for the CPU
 #   deploy/setup.sh engine    .venv-engine: vLLM, for the GPU if there is one, else for the CPU
 #
 # An environment counts as whole only when the stamp, written last, holds the digest of what it was made from. One whose
@@ -56,17 +56,19 @@ install() { # folder, then arguments of pip install
 }
 
 server() {
+    local extra=()
     make_venv .venv
     install .venv --upgrade 'pip>=25.1' # that version has the raw progress that model downloads read
-    install .venv --editable '.[dev]'
+    torch_index .venv
+    install .venv "${extra[@]}" --editable '.[dev]'
 }
 
 engine() {
     local requirements=deploy/engine/$1.txt extra=()
     make_venv .venv-engine
     printf 'burnish setup: installing the %s engine, some minutes and gigabytes\n' "$1" >&2
-    if [[ $1 == cpu ]] && reaches download.pytorch.org; then
-        extra=(--extra-index-url https://download.pytorch.org/whl/cpu) # elsewhere the CPU builds must be in pip's reach
+    if [[ $1 == cpu ]]; then
+        torch_index .venv-engine
     fi
     install .venv-engine --upgrade 'pip>=25.1'
     install .venv-engine "${extra[@]}" --requirement "$requirements"
@@ -79,8 +81,11 @@ engine() {
     echo "$1" >.venv-engine/burnish-device
 }
 
-reaches() { # host
-    .venv-engine/bin/python -c 'import socket, sys; socket.create_connection((sys.argv[1], 443), 3)' "$1" 2>/dev/null
+# Lets pip find torch's CPU builds: sets `extra`. Without a network they must be in pip's reach.
+torch_index() { # folder
+    if "$1/bin/python" -c 'import socket; socket.create_connection(("download.pytorch.org", 443), 3)' 2>/dev/null; then
+        extra=(--extra-index-url https://download.pytorch.org/whl/cpu)
+    fi
 }
 
 ensure() { # folder, digest, then the command that makes it

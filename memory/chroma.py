@@ -187,6 +187,10 @@ class ChromaIndex:
         with self._using():
             self._collections.clear()
             self._client.close()
+            if self._folder is None:
+                both = cast(Any, self._client)
+                for part in (both, both._admin_client):  # Chroma leaves their HTTP connections open
+                    part._server._session.close()
 
     def _nudge(self, collection: Collection) -> None:
         """Open the collection's graph and make changes that leave nothing behind."""

@@ -113,7 +113,7 @@ def _load(name: str, device: str, threads: int) -> tuple[SentenceTransformer, in
         from transformers.utils import logging
 
         torch.set_num_threads(threads)  # of this thread: OpenMP keeps the number for each caller
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()
         model = SentenceTransformer(str(_folder(name) or name), device=device)
         dimensions = model.get_embedding_dimension()
     except (ImportError, OSError, RuntimeError, ValueError) as error:

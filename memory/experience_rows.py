@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +37,10 @@ _UNUSED = 0.5
 _K1, _B, _USUAL_WORDS = 1.2, 0.75, 32.0
 """BM25's saturation and length normalisation; lengths are compared with a fixed one, so that a row's weight never
 changes."""
-_MOST_POSTINGS = 2_000
+_MOST_POSTINGS = 1_000
 """Rows that a lexical query looks at: its rarest words, until this is reached."""
 _PAGE = 500
+_NO_USAGE = Usage()
 
 
 class _AnyText(sa.types.TypeDecorator[str]):
@@ -52,7 +53,7 @@ class _AnyText(sa.types.TypeDecorator[str]):
         return None if value is None else value.encode("unicode_escape").decode()
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        return None if value is None else value.encode().decode("unicode_escape")
+        return value if value is None or "\\" not in value else value.encode().decode("unicode_escape")
 
 
 _METADATA = sa.MetaData()
@@ -131,6 +132,40 @@ _GONE = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("collection", sa.String(64), nullable=False),
     sa.Column("completely", sa.Boolean, nullable=False),
+)
+
+
+# The statements of a search, made once: building one takes longer than running it.
+_SHELF_OF = sa.select(_SHELVES).where(
+    _SHELVES.c.tenant == sa.bindparam("tenant_"), _SHELVES.c.kind == sa.bindparam("kind_")
+)
+_WORDS_OF = (
+    sa.select(_WORDS.c.number, _WORDS.c.held)
+    .where(_WORDS.c.shelf == sa.bindparam("shelf_"), _WORDS.c.word.in_(sa.bindparam("words_", expanding=True)))
+    .order_by(_WORDS.c.held)
+)
+_POSTINGS_OF = sa.select(_POSTINGS.c.experience, _POSTINGS.c.weight).where(_POSTINGS.c.word == sa.bindparam("word_"))
+_ENTRIES_OF = (
+    sa.select(
+        _EXPERIENCES.c.shelf,
+        _EXPERIENCES.c.number,
+        _EXPERIENCES.c.problem,
+        _EXPERIENCES.c.shape,
+        _EXPERIENCES.c.error,
+        _USAGE.c.shown,
+        _USAGE.c.helped,
+        _USAGE.c.faded_shown,
+        _USAGE.c.faded_helped,
+        _USAGE.c.time,
+    )
+    .outerjoin(_USAGE, _USAGE.c.number == _EXPERIENCES.c.number)
+    .where(_EXPERIENCES.c.number.in_(sa.bindparam("numbers_", expanding=True)))
+)
+_VECTORS_OF = sa.select(_VECTORS.c.number, _VECTORS.c.vector).where(
+    _VECTORS.c.number.in_(sa.bindparam("numbers_", expanding=True))
+)
+_RECORDS_OF = sa.select(_EXPERIENCES.c.number, _EXPERIENCES.c.record).where(
+    _EXPERIENCES.c.number.in_(sa.bindparam("numbers_", expanding=True))
 )
 
 
@@ -225,9 +260,8 @@ class ExperienceRows:
 
     def shelf(self, tenant: str, kind: str) -> Shelf | None:
         """The shelf of that tenant and kind, or None while nothing is on it."""
-        query = sa.select(_SHELVES).where(_SHELVES.c.tenant == tenant, _SHELVES.c.kind == kind)
         with self._engine.connect() as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(_SHELF_OF, {"tenant_": tenant, "kind_": kind}).first()
         return None if row is None else self._shelf(row)
 
     def new(self, experiences: Sequence[Experience]) -> list[Experience]:
@@ -338,46 +372,37 @@ class ExperienceRows:
 
     def lexical(self, shelf: Shelf, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
         """The best rows by BM25 over the rarest of these words, with their scores, best first."""
-        scores: dict[int, float] = {}
+        scores: dict[int, float] = defaultdict(float)
+        if not words:
+            return []
         with self._engine.connect() as connection:
-            found = connection.execute(
-                sa.select(_WORDS.c.number, _WORDS.c.held)
-                .where(_WORDS.c.shelf == shelf.number, _WORDS.c.word.in_(words))
-                .order_by(_WORDS.c.held)
-            ).all()
             looked_at = 0
-            for word, held in found:
+            for word, held in connection.execute(_WORDS_OF, {"shelf_": shelf.number, "words_": words}).all():
                 looked_at += held
                 if looked_at > _MOST_POSTINGS:
                     break
                 rarity = math.log(1 + (shelf.held - held + 0.5) / (held + 0.5))
-                postings = sa.select(_POSTINGS.c.experience, _POSTINGS.c.weight).where(_POSTINGS.c.word == word)
-                for experience, weight in connection.execute(postings):
-                    scores[experience] = scores.get(experience, 0.0) + rarity * weight
+                for experience, weight in connection.execute(_POSTINGS_OF, {"word_": word}).all():
+                    scores[experience] += rarity * weight
         return sorted(scores.items(), key=lambda hit: (-hit[1], hit[0]))[:limit]
 
     def entries(self, shelf: Shelf, numbers: Sequence[int], now: float) -> dict[int, Entry]:
         """What is known of those of these rows that are on the shelf."""
-        columns = _EXPERIENCES.c
-        query = (
-            sa.select(columns.number, columns.problem, columns.shape, columns.error, *list(_USAGE.c)[1:])
-            .outerjoin(_USAGE, _USAGE.c.number == columns.number)
-            .where(columns.number.in_(numbers), columns.shelf == shelf.number)
-        )
         with self._engine.connect() as connection:
-            return {row.number: _entry(row, now) for row in connection.execute(query)}
+            rows = connection.execute(_ENTRIES_OF, {"numbers_": numbers}).all()
+        return {number: _entry(number, row, now) for place, number, *row in rows if place == shelf.number}
 
     def vectors(self, numbers: Sequence[int]) -> dict[int, Vector]:
         """Stored vectors; rows that wait for another model's have none."""
-        query = sa.select(_VECTORS.c.number, _VECTORS.c.vector).where(_VECTORS.c.number.in_(numbers))
         with self._engine.connect() as connection:
-            return {number: _vector(vector) for number, vector in connection.execute(query)}
+            rows = connection.execute(_VECTORS_OF, {"numbers_": numbers}).all()
+        return {number: _vector(vector) for number, vector in rows}
 
     def records(self, numbers: Sequence[int]) -> dict[int, Experience]:
         """The experiences themselves."""
-        query = sa.select(_EXPERIENCES.c.number, _EXPERIENCES.c.record).where(_EXPERIENCES.c.number.in_(numbers))
         with self._engine.connect() as connection:
-            return {number: from_json(Experience, record) for number, record in connection.execute(query)}
+            rows = connection.execute(_RECORDS_OF, {"numbers_": numbers}).all()
+        return {number: from_json(Experience, record) for number, record in rows}
 
     def credit(self, ids: Sequence[str], *, helped: bool, now: float) -> None:
         """Count one use of each."""
@@ -388,7 +413,8 @@ class ExperienceRows:
                 .where(_EXPERIENCES.c.id.in_(ids))
             )
             for row in connection.execute(query).all():
-                shown, well = _faded(row, now)
+                left = 0.0 if row.time is None else _left(row.time, now)
+                shown, well = (row.faded_shown or 0.0) * left, (row.faded_helped or 0.0) * left
                 values = {
                     "shown": (row.shown or 0) + 1,
                     "helped": (row.helped or 0) + helped,
@@ -506,11 +532,11 @@ class ExperienceRows:
         return f"{self.prefix}{shelf}-{generation}"
 
     def _make_shelf(self, connection: sa.Connection, tenant: str, kind: str) -> Shelf:
-        query = sa.select(_SHELVES).where(_SHELVES.c.tenant == tenant, _SHELVES.c.kind == kind)
-        row = connection.execute(query).first()
+        place = {"tenant_": tenant, "kind_": kind}
+        row = connection.execute(_SHELF_OF, place).first()
         if row is None:
             connection.execute(_SHELVES.insert().values(tenant=tenant, kind=kind, generation=1, held=0))
-            row = connection.execute(query).one()
+            row = connection.execute(_SHELF_OF, place).one()
         return self._shelf(row)
 
     def _unknown(self, connection: sa.Connection, experiences: Sequence[Experience]) -> list[tuple[Experience, str]]:
@@ -661,24 +687,19 @@ def _row(number: int, shelf: int, experience: Experience, program: str) -> dict[
     }
 
 
-def _entry(row: sa.Row[Any], now: float) -> Entry:
-    shown, helped = _faded(row, now)
-    return Entry(
-        number=row.number,
-        problem=row.problem,
-        shape=row.shape,
-        error=row.error,
-        usage=Usage(shown=row.shown or 0, helped=row.helped or 0),
-        usefulness=(helped + 1) / (shown + 2),
-    )
+def _entry(number: int, row: Sequence[Any], now: float) -> Entry:
+    problem, shape, error, shown, helped, faded_shown, faded_helped, used = row
+    usage, usefulness = _NO_USAGE, _UNUSED
+    if shown is not None:
+        left = _left(used, now)
+        usage = Usage(shown=shown, helped=helped)
+        usefulness = (faded_helped * left + 1) / (faded_shown * left + 2)
+    return Entry(number=number, problem=problem, shape=shape, error=error, usage=usage, usefulness=usefulness)
 
 
-def _faded(row: sa.Row[Any], now: float) -> tuple[float, float]:
-    """How often the row was shown and helped, each use counted less the older it is."""
-    if row.shown is None:
-        return 0.0, 0.0
-    left = 0.5 ** (max(0.0, now - row.time) / _HALF_LIFE_S)
-    return row.faded_shown * left, row.faded_helped * left
+def _left(used: float, now: float) -> float:
+    """What is left of uses that were counted at that time."""
+    return float(0.5 ** (max(0.0, now - used) / _HALF_LIFE_S))
 
 
 def _meant(query: sa.Select[Any], selection: Selection) -> sa.Select[Any]:

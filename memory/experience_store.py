@@ -4,10 +4,11 @@ What `add` has acknowledged is in the rows, on disk. Each row knows whether Chro
 remembered until Chroma has forgotten it; opening brings Chroma up to date, whatever was interrupted, and makes it anew
 if its files are lost or the embedding model is another.
 
-Ranking: the hits of both searches that are above the similarity floor, ordered by similarity and by BM25, are fused
-by reciprocal rank (Cormack, Clarke and Büttcher, SIGIR 2009), `1 / (60 + place)` each, and multiplied by `min(1,
-(helped + 1) / (shown + 2) / 0.5)`, in which a use counts half after 30 days. What was never shown, or helped at least
-every other time, is not moved."""
+Ranking: the hits of both searches that are above the similarity floor, ordered by similarity and by BM25, are
+fused by reciprocal rank (Cormack, Clarke and Büttcher, SIGIR 2009), `1 / (60 + place)` each, and multiplied by
+`min(1, (helped + 1) / (shown + 2) / 0.5)`, in which a use counts half after 30 days. What was never shown, or helped at
+least every other time, is not moved.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ DEFAULT_MOST = 1_000_000
 _FUSION = 60
 _SAME_SCORE = 1e-3
 """Hits whose scores differ by no more share a place."""
-_FIRST_LOOK = 32
+_FIRST_LOOK = 16
 _LAST_LOOK = 512
 """Vectors asked for at first, and at most, while conditions and doubles leave fewer hits than wanted."""
 _FEW = 1_000
@@ -261,7 +262,7 @@ class DurableExperienceStore:
         if shelf is None or query.limit < 1:
             return []
         now = self._clock()
-        look = max(_FIRST_LOOK, 4 * query.limit)
+        look = max(_FIRST_LOOK, 3 * query.limit)
         lexical = self._rows.lexical(shelf, words_of(query.words), look)
         similar = _cosines(self._rows.vectors([number for number, _ in lexical]), vector)
         few = self._rows.few(shelf, query.error, _FEW)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from memory.records import Experience
 
 _NAME = re.compile(r"[^\W\d]\w*")
-_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W_A-Za-z]+")
+_SEAM = re.compile(r"_+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LONGEST_WORD = 40
 _MOST_WORDS = 128
 """Of one experience; a text that somebody pasted must not fill the index."""
@@ -43,7 +43,7 @@ def words_of(texts: Iterable[str]) -> tuple[str, ...]:
 def _words(text: str) -> list[str]:
     found = []
     for name in _NAME.findall(text):
-        parts = _PART.findall(name)
+        parts = _SEAM.split(name)
         for word in [name, *parts] if len(parts) > 1 else [name]:
             if 1 < len(word) <= _LONGEST_WORD:
                 found.append(word.lower())
