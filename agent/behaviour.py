@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import ast
 from collections import Counter
 from collections.abc import Sequence
 from math import fsum
 
-from agent.syntax import is_text, parse
 from memory.records import Outcome, Verdict
 
 Behaviour = tuple[str | None, ...]
@@ -38,18 +36,3 @@ def agreement(behaviours: Sequence[Behaviour], votes: Sequence[int]) -> list[flo
         for place, answer in enumerate(answers):
             shares[place].append(0.0 if answer is None else counted[answer] / total)
     return [fsum(share) / asked if asked else 0.0 for share in shares]
-
-
-def normal(code: str) -> str:
-    """The program without comments, docstrings and layout: equal for programs that differ in nothing else."""
-    tree = parse(code)
-    if tree is None:
-        return code.strip()
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and is_text(body[0]):
-            node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
-    try:
-        return ast.unparse(tree)
-    except (ValueError, RecursionError):  # a whole number too long to print
-        return code.strip()

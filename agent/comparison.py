@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.behaviour import agreement, behaviour, normal
+from agent.behaviour import agreement, behaviour
 from agent.probes import probes
 from agent.sandbox.contract import Sandbox
 from agent.testgen import consensus
 from agent.trial import trial
+from memory.programs import normal
 from memory.records import Attempt, CallTest, Limits, Outcome, ProbeTest, Problem, Score, Verdict
 
 PROBE_LIMITS = Limits(cpu_seconds_per_test=1.0, cpu_seconds=6.0)

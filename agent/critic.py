@@ -12,9 +12,9 @@ from typing import Protocol
 
 from agent import prompts
 from agent.policy import Meter, Policy
-from agent.syntax import parse
 from agent.task import Message
 from memory.records import Opinion
+from memory.syntax import parse
 
 VERDICTS = ("passed", "failed", "crashes", "invalid")
 """The words for the four outcomes: all tests pass, a wrong result, an exception, does not compile. No two begin with

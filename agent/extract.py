@@ -6,7 +6,7 @@ import ast
 import re
 from dataclasses import dataclass
 
-from agent.syntax import parse
+from memory.syntax import parse
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _PYTHON = frozenset({"", "python", "py", "python3"})

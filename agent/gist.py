@@ -6,8 +6,8 @@ import ast
 import re
 
 from agent.stub import code_tree, is_unfinished
-from agent.syntax import parse
 from memory.records import Problem
+from memory.syntax import parse
 
 MAX_CHARS = 400
 """The embedding model reads 256 tokens, and what a task is about stands in its first sentences."""

@@ -13,8 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from agent.errors import BadTests
-from agent.syntax import parse
 from memory.records import AssertTest, CallTest, CodeTest, StdioTest, Test
+from memory.syntax import parse
 
 
 def read_tests(given: str | Sequence[Mapping[str, object]], *, python: bool = True) -> tuple[Test, ...]:

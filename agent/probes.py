@@ -12,8 +12,8 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 from agent.examples.values import is_constant
-from agent.syntax import parse
 from memory.records import AssertTest, CallTest, ProbeTest, StdioTest, Test
+from memory.syntax import parse
 
 MAX_PROBES = 24
 _TRIES = 12

@@ -26,9 +26,9 @@ from radon.visitors import ComplexityVisitor
 from ruff import find_ruff_bin
 
 from agent.instructions import Check, checks
-from agent.syntax import is_text, parse
 from memory.recent import Finding
 from memory.records import Problem, Quality
+from memory.syntax import is_text, parse
 
 MAX_CHARS = 40_000
 """Longer programs are not judged: parsing holds the interpreter, about 20 ms for this many."""

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from agent.run import Run
 from agent.sandbox.contract import Sandbox
 from agent.select import is_solved
-from agent.syntax import parse
 from agent.task import Message
 from agent.trial import trial
 from memory.experience import Recalled
 from memory.fingerprint import fingerprint
 from memory.records import Attempt, Candidate, Experience, Problem, Sampling
+from memory.syntax import parse
 
 _AGAIN_S = 600.0
 """Who sends the very same words again so soon wants another answer."""

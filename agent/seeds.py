@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from agent.syntax import is_text, parse
 from memory.records import Opinion
+from memory.syntax import is_text, parse
 
 LONGEST = 0.9
 """Share of a program's lines that its seed may have at most."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from agent.behaviour import normal
 from agent.budget import QUORUM, UNTESTED_QUORUM, Budget
+from memory.programs import normal
 from memory.records import Attempt, Outcome, Problem, Score
 
 _ORDER = {

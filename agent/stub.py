@@ -6,7 +6,7 @@ import ast
 import re
 
 from agent.extract import extract
-from agent.syntax import is_text, parse
+from memory.syntax import is_text, parse
 
 _STARTS = re.compile(r"^(?:from|import|def|class|async def)\s", re.MULTILINE)
 

@@ -11,8 +11,8 @@ from math import sqrt
 
 from agent.examples.values import is_constant
 from agent.extract import extract
-from agent.syntax import expression, parse
 from memory.records import CallTest, Outcome, Verdict
+from memory.syntax import expression, parse
 
 MAX_TESTS = 12
 

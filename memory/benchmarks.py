@@ -19,7 +19,8 @@ from importlib.resources import files
 from textwrap import dedent
 
 from memory.fingerprint import fingerprint, shingles, sketch, words
-from memory.shape import parsed, shape
+from memory.shape import shape
+from memory.syntax import parse
 from memory.wire import from_json
 
 SHINGLE = 3
@@ -130,7 +131,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _keys(source: str) -> Iterator[str]:
-    tree = parsed(source)
+    tree = parse(source)
     for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (key := program_key(node)):
             yield key

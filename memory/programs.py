@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from hashlib import sha256
 
 from memory.records import Experience
+from memory.shape import shape
+from memory.syntax import is_text, parse
 
 
 def normal(code: str) -> str:
     """The program without comments, docstrings and layout; of what is no Python the text without white space."""
-    tree = _tree(code)
+    tree = parse(code)
     if tree is None:
         return "".join(code.split())
     _drop_docstrings(tree)
     return _written(tree) or "".join(code.split())
-
-
-def shape(code: str) -> str:
-    """As `normal`, and the names that the program chose itself are numbered: equal for renamed copies."""
-    tree = _tree(code)
-    if tree is None:
-        return normal(code)
-    _drop_docstrings(tree)
-    chosen = _chosen(tree)
-    numbered: dict[str, str] = {}
-    for node in ast.walk(tree):
-        for field in ("id", "arg", "name"):
-            name = getattr(node, field, None)
-            if isinstance(name, str) and name in chosen:
-                setattr(node, field, numbered.setdefault(name, f"_{len(numbered)}"))
-    return _written(tree) or normal(code)
 
 
 def normal_fix(diff: str) -> str:
@@ -51,17 +36,12 @@ def program_digest(experience: Experience) -> str:
 
 
 def shape_digest(experience: Experience) -> str:
-    """32 hexadecimal digits: equal for experiences that would tell a reader the same."""
-    return _digest(normal_fix(experience.fix) if experience.kind == "lesson" else shape(experience.code))
-
-
-def _tree(code: str) -> ast.Module | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    """32 hexadecimal digits: equal for experiences that would tell a reader the same, copies with other names too."""
+    if experience.kind == "lesson":
+        return _digest(normal_fix(experience.fix))
+    tree = parse(experience.code)
+    found = shape(tree) if tree is not None else None
+    return found.digest[:32] if found is not None else _digest(normal(experience.code))
 
 
 def _written(tree: ast.Module) -> str | None:
@@ -73,23 +53,9 @@ def _written(tree: ast.Module) -> str | None:
 
 def _drop_docstrings(tree: ast.Module) -> None:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:] or [ast.Pass()]
-
-
-def _chosen(tree: ast.Module) -> set[str]:
-    """Names that the program binds: functions, classes, parameters, variables."""
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.arg):
-            names.add(node.arg)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-    return names
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and is_text(body[0]):
+            node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
 
 
 def _digest(text: str) -> str:

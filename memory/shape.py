@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import warnings
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
@@ -22,16 +21,6 @@ class Shape:
     """SHA-256, hexadecimal; the same on every supported version of Python."""
     nodes: int
     """Size: nodes of the syntax tree that count."""
-
-
-def parsed(source: str) -> ast.Module | None:
-    """The syntax tree, or None for what is no Python."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def shape(tree: ast.AST) -> Shape | None:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 
 from agent.examples.values import MAX_EXAMPLE, closing
-from agent.syntax import compiles, parse
 from memory.records import AssertTest
+from memory.syntax import compiles, parse
 
 _ASSERT = re.compile(r"(?<!>>> )(?<![\w.])assert[ (](?=.)")
 _END = re.compile(r"[(\[{\n]|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'")

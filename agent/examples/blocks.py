@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from agent.examples.labels import pairs
 from agent.examples.signature import Signature
 from agent.examples.values import MAX_EXAMPLE, leading, literal, value_of
-from agent.syntax import compiles, expression
 from memory.records import AssertTest, CallTest, Test
+from memory.syntax import compiles, expression
 
 _BINDING = re.compile(r"[`*_]{0,2}([A-Za-z_]\w*)[`*_]{0,2}[ \t]*(?:=(?!=)|:)\s*`?")
 _BETWEEN = re.compile(r"`?\s*(?:,|;|\band\b)?\s*")

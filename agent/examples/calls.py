@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from agent.examples.doctests import printed, raises
 from agent.examples.signature import Signature
 from agent.examples.values import closing, computed, is_constant, leading, literal, value_of
-from agent.syntax import expression
 from memory.records import CallTest, Test
+from memory.syntax import expression
 
 _CALL = r"(?<![\w.])(?:[A-Za-z_]\w*(?:\(\))?\.)?({name})\("
 _ANY_NAME = r"[A-Za-z_]\w*"

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from agent.examples.asserts import is_check
 from agent.examples.values import MAX_EXAMPLE, is_constant, literal
-from agent.syntax import compiles, parse
 from memory.records import AssertTest, CallTest, Test
+from memory.syntax import compiles, parse
 
 _PROMPT = ">>>"
 _MAX_BLOCKS = 500

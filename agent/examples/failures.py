@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from agent.examples.asserts import is_check
 from agent.examples.values import MAX_EXAMPLE, literal
-from agent.syntax import expression
 from memory.records import CallTest
+from memory.syntax import expression
 
 _TRACEBACK = re.compile(r"^[ \t>]*Traceback \(most recent call last\):[ \t]*$", re.MULTILINE)
 _ENDING = re.compile(r"^[ \t>]*(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*)(?:: (?P<message>[^\n]*))?[ \t]*$")

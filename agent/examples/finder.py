@@ -15,8 +15,8 @@ from agent.examples.misnamed import renamed
 from agent.examples.pasted import pasted_files
 from agent.examples.signature import signature
 from agent.examples.stdio import stdio_samples
-from agent.syntax import parse
 from memory.records import AssertTest, CallTest, Test
+from memory.syntax import parse
 
 MAX_STATEMENT = 200_000
 """Characters; no example is looked for in a longer statement."""

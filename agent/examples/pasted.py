@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent.syntax import compiles, parse
 from memory.records import CodeTest
+from memory.syntax import compiles, parse
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _TEST = re.compile(r"^(?:async def|def) test\w*\(|^class [^\n]*Test[^\n]*:|^def check\(candidate", re.MULTILINE)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from agent.examples.values import value_of
 from agent.stub import code_tree, is_unfinished
-from agent.syntax import parse
+from memory.syntax import parse
 
 _DEFINITION = r"^[ \t]*(?:async[ \t]+)?def[ \t]+{name}[ \t]*(?=\()"
 _KINDS: dict[str, tuple[type, ...]] = {

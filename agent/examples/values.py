@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from agent.syntax import expression
+from memory.syntax import expression
 
 MAX_EXAMPLE = 4000
 """Characters that one call or value may have; longer ones are no examples for reading."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.behaviour import agreement, behaviour, normal
+from agent.behaviour import agreement, behaviour
 from memory.records import CaseResult, Outcome, Verdict
 
 
@@ -29,11 +29,3 @@ def test_crashing_together_is_no_agreement() -> None:
 def test_nothing_to_compare() -> None:
     assert agreement([], []) == []
     assert agreement([(), ()], [1, 1]) == [0.0, 0.0]
-
-
-def test_layout_comments_and_docstrings_do_not_tell_programs_apart() -> None:
-    plain = normal("def f(x):\n    return x+1\n")
-    assert normal('def f(x):\n    """Adds."""\n    return (x + 1)  # more\n') == plain
-    assert normal("def f(x):\n    return x + 2\n") != plain
-    assert normal("def f(:\n") == "def f(:"
-    assert normal('def f():\n    """Only words."""\n') == "def f():\n    pass"

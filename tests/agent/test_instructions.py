@@ -8,8 +8,8 @@ import pytest
 
 from agent.instructions import Check, checks
 from agent.problems import load
-from agent.syntax import parse
 from memory.records import Problem
+from memory.syntax import parse
 from tests.data import data_file
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 
 from agent.stub import code_tree
-from agent.syntax import is_text
 from memory.records import Problem
+from memory.syntax import is_text
 from server.bench.stripping import stripped
 
 

@@ -12,10 +12,10 @@ import ast
 from pathlib import Path
 
 from agent.problems import load
-from agent.syntax import parse
 from memory.benchmarks import Mark, description_sketch, program_key
 from memory.fingerprint import fingerprint
 from memory.records import Problem
+from memory.syntax import parse
 from memory.wire import to_json
 from tests.bench.described import description
 

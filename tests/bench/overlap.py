@@ -22,7 +22,8 @@ from pathlib import Path
 from agent.problems import load
 from memory.fingerprint import resemblance, shingles, words
 from memory.records import Problem
-from memory.shape import Shape, parsed, shape
+from memory.shape import Shape, shape
+from memory.syntax import parse
 from tests.bench.described import description
 
 SHINGLE = 3
@@ -106,7 +107,7 @@ def _shingles(problem: Problem) -> frozenset[int]:
 
 
 def _solution(problem: Problem) -> Shape | None:
-    tree = parsed(problem.reference) if problem.reference is not None else None
+    tree = parse(problem.reference) if problem.reference is not None else None
     found = shape(tree) if tree is not None else None
     return found if found is not None and found.nodes >= SMALLEST else None
 

@@ -11,9 +11,9 @@ from importlib.resources import files
 import pytest
 
 from agent.problems import COMPLETE_REQUEST, load
-from agent.syntax import is_text
 from memory.benchmarks import benchmark_in, is_benchmark
 from memory.records import Problem
+from memory.syntax import is_text
 from memory.wire import to_json
 from server.bench.stripping import stripped
 from tests.bench.described import description

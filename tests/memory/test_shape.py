@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from memory.shape import Shape, parsed, shape
+from memory.shape import Shape, shape
+from memory.syntax import parse
 
 PROGRAM = """\
 def mean(values):
@@ -16,7 +17,7 @@ def mean(values):
 
 
 def shape_of(source: str) -> Shape | None:
-    tree = parsed(source)
+    tree = parse(source)
     assert tree is not None, source
     return shape(tree)
 
@@ -81,8 +82,8 @@ def test_the_digest_is_the_same_on_every_python() -> None:
 
 
 def test_what_is_no_python_has_no_tree() -> None:
-    assert parsed("def f(:") is None
-    assert parsed("\0") is None
+    assert parse("def f(:") is None
+    assert parse("\0") is None
 
 
 def test_deep_nesting_and_endless_numbers_have_no_shape() -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from agent.syntax import parse
+from memory.syntax import parse
 
 
 @pytest.fixture
