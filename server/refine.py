@@ -6,7 +6,8 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 from agent.answer import answer_text
 from agent.budget import Budget
@@ -21,9 +22,10 @@ from agent.sandbox.contract import Sandbox
 from agent.select import Claim, claim, distinct, ranked
 from agent.settings import MemorySettings, RefineSettings
 from agent.task import Message
+from agent.trajectory import trajectory
 from memory.experience import ExperienceStore
 from memory.recent import Key, Recent
-from memory.records import Attempt, Problem, Sampling, TestSource, Totals, Trajectory
+from memory.records import Attempt, Sampling, TestSource, Totals, Trajectory
 from server.errors import ApiError, bad_request, context_too_long, not_ready
 from server.learning import Learning, Lesson
 from server.metrics import Metrics
@@ -129,7 +131,8 @@ class Refiner:
     async def run(self, request: Request, tenant: str, tell: Callable[[str], None] = lambda line: None) -> Answer:
         """Refine and store the trajectory, also when cancelled. Raises ApiError when there is nothing to answer."""
         run, started, memory = Run(tell), time.time(), self.memory
-        status, detail = "failed", ""
+        status: Literal["finished", "deadline", "cancelled", "failed"] = "failed"
+        detail = ""
         session = session_of(request.messages, tenant)
         services = Services(
             policy=self.policy,
@@ -159,13 +162,21 @@ class Refiner:
             detail = str(error)
             raise not_ready(f"the engine failed: {error}", 15.0) from error
         finally:
-            trajectory = self._trajectory(request, run, status, detail, tenant, started)
+            finished = trajectory(
+                request,
+                run,
+                status=status,
+                tenant=tenant,
+                consent=self.train_on_traffic,
+                started=started,
+                detail=detail,
+            )
             if memory is not None and request.budget.memory:
-                memory.learning.learn(Lesson(trajectory, session))
+                memory.learning.learn(Lesson(finished, session))
             if status in ("cancelled", "failed"):
-                await asyncio.shield(asyncio.ensure_future(self.outbox.put(trajectory)))
-        await self.outbox.put(trajectory)
-        answer = self._answer(trajectory, request.budget.wanted)
+                await asyncio.shield(asyncio.ensure_future(self.outbox.put(finished)))
+        await self.outbox.put(finished)
+        answer = self._answer(finished, request.budget.wanted)
         self._count(answer, status)
         return answer
 
@@ -204,27 +215,6 @@ class Refiner:
                 "or a client time-out that is longer, or stream",
             )
         return ApiError(500, "internal_error", "the refinement ended without any candidate")
-
-    def _trajectory(
-        self, request: Request, run: Run, status: str, detail: str, tenant: str, started: float
-    ) -> Trajectory:
-        order = ranked(run.attempts, run.scores)
-        return Trajectory(
-            id=request.id,
-            problem=run.problem or Problem(id=request.id, statement=request.messages[-1]["content"]),
-            attempts=tuple(replace(attempt, score=run.scores.get(index)) for index, attempt in enumerate(run.attempts)),
-            written=run.written,
-            accepted=order[0] if order else None,
-            status=status,  # type: ignore[arg-type]
-            model_version=request.sampling.model,
-            tenant=tenant,
-            consent=self.train_on_traffic,
-            started=started,
-            ended=time.time(),
-            rounds=run.rounds,
-            totals=run.totals(),
-            detail=detail,
-        )
 
     def _answer(self, trajectory: Trajectory, wanted: int) -> Answer:
         attempts, problem = trajectory.attempts, trajectory.problem
