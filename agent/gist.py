@@ -11,17 +11,19 @@ from memory.syntax import parse
 
 MAX_CHARS = 400
 """The embedding model reads 256 tokens, and what a task is about stands in its first sentences."""
+_LOOKED_AT = 10_000
+"""Characters of a statement; somebody may have pasted a book."""
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _EXAMPLE = re.compile(
     r"^\s*(?:>>>|assert\b)|^\W*(?:for\s+)?(?:e\.?g\b|examples?\b|sample\b|input\b|output\b)|=>|->|➞|==", re.IGNORECASE
 )
 _CODE = re.compile(r"\s*(?:def|class|async def|from\s+\w+\s+import|import|@\w)\b")
+_SENTENCE = re.compile(r"(?<=[.!?:\n])")
 _FORM = re.compile(
-    r"[^.!?\n:]*\b(?:markdown|code block|code snippet|complete the following|only (?:the )?code|starter code|"
-    r"self-contained)\b[^.!?\n:]*[.!?:]?",
+    r"\b(?:markdown|code block|code snippet|complete the following|only (?:the )?code|starter code|self-contained)\b",
     re.IGNORECASE,
 )
-"""Sentences about the form of the answer, which very different tasks share."""
+"""In sentences about the form of the answer, which very different tasks share."""
 _SAYS_NOTHING = frozenset({"solution", "solve", "main", "f", "func", "function", "foo", "answer", "candidate"})
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
@@ -30,7 +32,8 @@ def gist(problem: Problem) -> str:
     """The prose of the statement before its examples, with the words of the entry point's name before it; at most
     `MAX_CHARS`."""
     name = " ".join(_name_words(problem))
-    prose = _FORM.sub(" ", _docstring(problem) or _FENCE.sub("\n", problem.statement))
+    prose = _docstring(problem) or _FENCE.sub("\n", problem.statement[:_LOOKED_AT])
+    prose = "".join(sentence for sentence in _SENTENCE.split(prose) if not _FORM.search(sentence))
     kept: list[str] = []
     for line in prose.split("\n"):
         if _EXAMPLE.search(line):

@@ -12,6 +12,8 @@ from agent.task import Message
 from memory.records import Attempt, Experience, Problem, Verdict
 
 FENCE = "```python\n"
+_CONTROL = re.compile(r"<(?=[|\uff5c]|/?s>)")
+"""Where a token may begin that ends a turn of the chat: engines read such tokens in any text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,12 @@ def fenced(text: str, language: str = "python") -> str:
     """A code block that nothing inside it can close."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.strip(chr(10))}\n{fence}"
+    return f"{fence}{language}\n{_CONTROL.sub('< ', text).strip(chr(10))}\n{fence}"
 
 
 def quoted(text: str) -> str:
     """One line of text that cannot look like a turn or a block of its own."""
-    return " ".join(text.replace("`", "'").split())
+    return " ".join(_CONTROL.sub("< ", text).replace("`", "'").split())
 
 
 def verdict(messages: Sequence[Message], code: str) -> list[Message]:

@@ -1,6 +1,6 @@
 """What long-term memory is worth: the repeat, the transfer and the lesson test.
 
-    .venv/bin/python -m tests.bench.memory_effect --engine URL --record FILE mbpp_train.jsonl.gz mbpp_validation.jsonl.gz
+    .venv/bin/python -m tests.bench.memory_effect --engine URL --record FILE TRAIN.jsonl.gz VALIDATION.jsonl.gz
 
 Repeat: the first 60 training problems that are solved are remembered, then asked again in other words, by rule and by
 the model, with memory and without. Transfer: all training problems that are solved are remembered, then the other file
