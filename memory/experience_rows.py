@@ -252,6 +252,18 @@ class ExperienceRows:
             connection.execute(_EXPERIENCES.update().values(pending=True))
             return True
 
+    def begin(self, boot: str) -> bool:
+        """Note that the store is open since this start of the machine; True if it was left open in an earlier one."""
+        with self._engine.begin() as connection:
+            before = _fact(connection, "boot")
+            _note(connection, "boot", boot)
+        return before not in (None, boot)
+
+    def end(self) -> None:
+        """Note that the store is closed."""
+        with self._engine.begin() as connection:
+            connection.execute(_FACTS.delete().where(_FACTS.c.name == "boot"))
+
     def shelves(self) -> list[Shelf]:
         """All shelves, the fullest first."""
         with self._engine.connect() as connection:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from memory.chroma import ChromaIndex
@@ -58,7 +59,7 @@ _AT_ONCE = 2_000
 _WARMED = 16
 """Fullest shelves whose graphs are read on opening, so that no request waits for it."""
 _READERS = 2
-_FAILURES = (SQLAlchemyError, IndexFailure, OSError)
+_FAILURES = (SQLAlchemyError, ValidationError, IndexFailure, OSError)
 
 _log = logging.getLogger("burnish.memory")
 
@@ -78,6 +79,8 @@ class DurableExperienceStore:
         self._rows: ExperienceRows
         self._index: ChromaIndex
         self._catching_up: asyncio.Task[None] | None = None
+        self._behind = False
+        """Chroma did not take everything; the next `add` tries again."""
 
     @classmethod
     async def open(
@@ -117,7 +120,10 @@ class DurableExperienceStore:
         if not new:
             return 0
         vectors = await self._embed([meaning(experience) for experience in new])
-        return await self._write(lambda: self._insert(new, vectors))
+        added = await self._write(lambda: self._insert(new, vectors))
+        if self._behind and (self._catching_up is None or self._catching_up.done()):
+            self._catching_up = asyncio.create_task(self._catch_up_behind())
+        return added
 
     async def near(self, query: Query) -> Sequence[Recalled]:
         """See ExperienceStore.near."""
@@ -180,8 +186,14 @@ class DurableExperienceStore:
         model = f"{self._embedder.name} ({self._embedder.dimensions})"
         if self._rows.adopt(model):
             _log.warning("embedding model is now %s: every experience is embedded again", model)
+        if self._rows.begin(_boot()) and (self._folder / "chroma").exists():
+            _log.warning("the machine went down: Chroma's files may be incomplete and are made anew")
+            shutil.rmtree(self._folder / "chroma")
         self._index = self._open_index(chroma_url)
+        self._opened.callback(self._rows.end)
         self._opened.callback(self._index.close)
+        if torn := self._index.mend():
+            _log.warning("Chroma was writing when the process was killed: collection %s is made anew", torn)
         known = {shelf.collection for shelf in self._rows.shelves()}
         for name in self._index.names(self._rows.prefix):
             if name not in known:
@@ -203,20 +215,29 @@ class DurableExperienceStore:
 
     def _compare(self) -> None:
         """Find out what Chroma has lost, or has too much, and read the fullest graphs."""
+        anywhere = np.full(self._embedder.dimensions, self._embedder.dimensions**-0.5, dtype=np.float32)
         for place, shelf in enumerate(self._rows.shelves()):
-            if self._index.size(shelf.collection) != self._rows.count_indexed(shelf):
-                have, wanted = self._index.numbers(shelf.collection), self._rows.numbers(shelf)
-                _log.warning("Chroma lacks %d of %d experiences of a shelf", len(wanted - have), len(wanted))
-                self._rows.lost(sorted(wanted - have))
-                self._index.forget(shelf.collection, sorted(have - wanted))
-            if place < _WARMED:
-                anywhere = np.full(self._embedder.dimensions, self._embedder.dimensions**-0.5, dtype=np.float32)
-                self._index.nearest(shelf.collection, anywhere, 1)
+            try:
+                if self._index.size(shelf.collection) != self._rows.count_indexed(shelf):
+                    have, wanted = self._index.numbers(shelf.collection), self._rows.numbers(shelf)
+                    _log.warning("Chroma lacks %d of %d experiences of a shelf", len(wanted - have), len(wanted))
+                    self._rows.lost(sorted(wanted - have))
+                    self._index.forget(shelf.collection, sorted(have - wanted))
+                if place < _WARMED and shelf.held > _FEW:
+                    self._index.nearest(shelf.collection, anywhere, 1)
+            except IndexFailure as error:
+                if not self._index.embedded:
+                    raise
+                _log.error("%s; the %d experiences of this shelf are brought into Chroma again", error, shelf.held)
+                self._index.drop(shelf.collection)
+                self._rows.lost(sorted(self._rows.numbers(shelf)))
 
     async def _catch_up_behind(self) -> None:
+        self._behind = False
         try:
             await self._catch_up(None)
         except StoreUnavailable as error:
+            self._behind = True
             _log.error("not everything kept can be found yet: %s", error)
 
     async def _catch_up(self, most: int | None) -> None:
@@ -255,6 +276,7 @@ class DurableExperienceStore:
             for tenant in {experience.tenant for experience in experiences}:
                 self._forget(self._rows.over(tenant, self._most))
         except IndexFailure as error:
+            self._behind = True
             _log.error("%d experiences are kept and cannot be found yet: %s", len(made), error)
         return len(made)
 
@@ -402,6 +424,11 @@ def _ranked(searches: Sequence[Sequence[tuple[int, float]]], entries: dict[int, 
             kept.append((entry, rank))
             seen |= marks
     return kept
+
+
+def _boot() -> str:
+    """Which start of the machine this is: nothing but a start loses what was written and not yet on disk."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _disk_bytes(folder: Path) -> int:
