@@ -44,7 +44,7 @@ reached from the entry of the graph at all; with 32 it is a fifth, at the same s
 After `sync_threshold` changes Chroma writes the whole graph, 1.8 GB at a million, and on opening it repeats the changes
 since then, a millisecond or two each: 5,000 keeps the one rare and the other short."""
 _PAGE = 1_000
-_ADDED_AT_ONCE = 32
+_ADDED_AT_ONCE = 64
 """The embedded Chroma keeps Python's lock while it works, some 2 ms for each vector added to a large collection."""
 _MARK = "writing"
 """File in Chroma's folder that names a collection."""

@@ -35,7 +35,7 @@ from memory.chroma import ChromaIndex
 from memory.embed import Embedder, Vector
 from memory.errors import EmbedderUnavailable, IndexFailure, StoreUnavailable
 from memory.experience import Query, Recalled, Selection, Stats
-from memory.experience_rows import Entry, ExperienceRows, Pending, Shelf
+from memory.experience_rows import Entry, ExperienceRows, New, Pending, Shelf
 from memory.records import Experience
 from memory.words import meaning, words_of
 
@@ -119,7 +119,7 @@ class DurableExperienceStore:
         new = await self._read(lambda: self._rows.new(experiences))
         if not new:
             return 0
-        vectors = await self._embed([meaning(experience) for experience in new])
+        vectors = await self._embed([meaning(one.experience) for one in new])
         added = await self._write(lambda: self._insert(new, vectors))
         if self._behind and (self._catching_up is None or self._catching_up.done()):
             self._catching_up = asyncio.create_task(self._catch_up_behind())
@@ -269,11 +269,11 @@ class DurableExperienceStore:
             self._index.put(collection, numbers, [vector for _, vector in pairs])
             self._rows.indexed(numbers)
 
-    def _insert(self, experiences: Sequence[Experience], vectors: Sequence[Vector]) -> int:
-        made = self._rows.insert(experiences, vectors)
+    def _insert(self, candidates: Sequence[New], vectors: Sequence[Vector]) -> int:
+        made = self._rows.insert(candidates, vectors)
         try:
             self._put(made)
-            for tenant in {experience.tenant for experience in experiences}:
+            for tenant in {row.experience.tenant for row in made}:
                 self._forget(self._rows.over(tenant, self._most))
         except IndexFailure as error:
             self._behind = True
