@@ -220,13 +220,12 @@ class ChromaIndex:
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[None]:
-        """Leave a mark while Chroma may be writing a graph; after a failure it stays, see `mend`."""
+        """Leave a mark while Chroma may be writing a graph, see `mend`."""
         if self._folder is None:
             yield
             return
         mark = self._folder / _MARK
-        if not mark.exists():
-            mark.write_text(name)
+        mark.write_text(name)
         yield
         mark.unlink(missing_ok=True)
 
