@@ -38,7 +38,8 @@ _K1, _B, _USUAL_WORDS = 1.2, 0.75, 32.0
 """BM25's saturation and length normalisation; lengths are compared with a fixed one, so that a row's weight never
 changes."""
 _MOST_POSTINGS = 1_000
-"""Rows that a lexical query looks at: its rarest words, until this is reached."""
+_MOST_WORDS = 16
+"""A lexical query looks at the rows of its rarest words: so many words, and so many rows of all of them together."""
 _PAGE = 500
 _NO_USAGE = Usage()
 
@@ -154,6 +155,7 @@ _WORDS_OF = (
     sa.select(_WORDS.c.number, _WORDS.c.held)
     .where(_WORDS.c.shelf == sa.bindparam("shelf_"), _WORDS.c.word.in_(sa.bindparam("words_", expanding=True)))
     .order_by(_WORDS.c.held)
+    .limit(_MOST_WORDS)
 )
 _POSTINGS_OF = sa.select(_POSTINGS.c.experience, _POSTINGS.c.weight).where(_POSTINGS.c.word == sa.bindparam("word_"))
 _ENTRIES_OF = (

@@ -51,6 +51,8 @@ _SAME_SCORE = 1e-3
 _FIRST_LOOK = 16
 _LAST_LOOK = 512
 """Vectors asked for at first, and at most, while conditions and doubles leave fewer hits than wanted."""
+_MOST_WORDS = 256
+"""Of a query; the rest of a prompt of thousands of words is not looked up."""
 _FEW = 1_000
 """Up to so many, a shelf or the lessons about an error are compared one by one: in 2 ms, and none can be missed."""
 _PAGE = 500
@@ -286,7 +288,7 @@ class DurableExperienceStore:
             return []
         now = self._clock()
         look = max(_FIRST_LOOK, 3 * query.limit)
-        lexical = self._rows.lexical(shelf, words_of(query.words), look)
+        lexical = self._rows.lexical(shelf, words_of(query.words)[:_MOST_WORDS], look)
         similar = _cosines(self._rows.vectors([number for number, _ in lexical]), vector)
         few = self._rows.few(shelf, query.error, _FEW)
         while True:

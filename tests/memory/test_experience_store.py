@@ -297,6 +297,18 @@ async def test_a_purge_leaves_no_byte(opened: Opener, tmp_path: Path, withdrawn:
     await all_found(store, range(0, 1_200, 100))
 
 
+async def test_searches_go_on_during_a_purge(opened: Opener) -> None:
+    store = await opened()
+    await store.add([solution(number, code=f"x = {number}") for number in range(1_200)])
+    purge = asyncio.create_task(store.purge(Selection(since=1_150.0)))
+    searches = 0
+    while not purge.done():
+        await all_found(store, range(5, 6))
+        searches += 1
+    assert purge.result() == 50
+    assert searches > 0
+
+
 async def test_a_purge_that_was_interrupted_is_finished_on_opening(opened: Opener, tmp_path: Path) -> None:
     store = await opened()
     await store.add([solution(1), solution(2, "xylophone")])
