@@ -44,8 +44,10 @@ reached from the entry of the graph at all; with 32 it is a fifth, at the same s
 After `sync_threshold` changes Chroma writes the whole graph, 1.8 GB at a million, and on opening it repeats the changes
 since then, a millisecond or two each: 5,000 keeps the one rare and the other short."""
 _PAGE = 1_000
-_ADDED_AT_ONCE = 32
+_ADDED_AT_ONCE = 64
 """The embedded Chroma keeps Python's lock while it works, some 2 ms for each vector added to a large collection."""
+_MARK = "writing"
+"""File in Chroma's folder that names a collection."""
 _SCRATCH = "0"
 """Rows are numbered from 1."""
 
@@ -62,6 +64,8 @@ class ChromaIndex:
         self._turns: AbstractContextManager[Any] = nullcontext() if folder is None else RLock()
         """The embedded Chroma works for one thread at a time anyway, and `flush` opens it anew."""
         self._collections: dict[str, Collection] = {}
+        self._read: set[str] = set()
+        """Collections whose graphs have been read from their files."""
         with self._using():
             self._client = connect()
 
@@ -99,6 +103,11 @@ class ChromaIndex:
 
         return cls(connect, dimensions, None)
 
+    @property
+    def embedded(self) -> bool:
+        """Whether Chroma runs in this process."""
+        return self._folder is not None
+
     def names(self, prefix: str) -> list[str]:
         """The collections whose names begin so."""
         with self._using():
@@ -124,15 +133,16 @@ class ChromaIndex:
         """Add vectors; a number that is there already keeps its own."""
         for start in range(0, len(numbers), _ADDED_AT_ONCE):
             ids = [str(number) for number in numbers[start : start + _ADDED_AT_ONCE]]
-            with self._using():
+            with self._using(), self._writing(name):
                 self._collection(name).add(ids=ids, embeddings=np.stack(vectors[start : start + _ADDED_AT_ONCE]))
 
     def nearest(self, name: str, vector: Vector, count: int) -> list[tuple[int, float]]:
         """Numbers and cosines of the nearest vectors, nearest first."""
-        with self._using():
+        with self._using(), nullcontext() if name in self._read else self._writing(name):
             found = self._collection(name).query(
                 query_embeddings=vector[np.newaxis], n_results=count, include=["distances"]
             )
+            self._read.add(name)
         distances = found["distances"] or [[]]
         return [(int(number), 1.0 - distance) for number, distance in zip(found["ids"][0], distances[0], strict=True)]
 
@@ -141,7 +151,7 @@ class ChromaIndex:
         old one until `flush` and `sweep`."""
         for start in range(0, len(numbers), _ADDED_AT_ONCE):
             ids = [str(number) for number in numbers[start : start + _ADDED_AT_ONCE]]
-            with self._using():
+            with self._using(), self._writing(name):
                 self._collection(name).upsert(ids=ids, embeddings=self._noise(len(ids)))
                 self._collection(name).delete(ids=ids)
 
@@ -155,10 +165,26 @@ class ChromaIndex:
                 for name in names:
                     self._collection(name).modify(configuration={"hnsw": {"sync_threshold": threshold}})
                 self._collections.clear()
+                self._read.clear()
                 self._client.close()
                 self._client = self._connect()
                 for name in names if threshold == 2 else ():
-                    self._nudge(self._collection(name))
+                    with self._writing(name):
+                        self._nudge(self._collection(name))
+
+    def mend(self) -> str | None:
+        """Drop, unread, the collection whose graph Chroma was writing when the process was killed, if it was: reading
+        a graph that is half old and half new can end the process. The collection's name."""
+        if self._folder is None or not (self._folder / _MARK).exists():
+            return None
+        mark = self._folder / _MARK
+        begun = mark.stat().st_mtime_ns
+        torn = mark.read_text() if any(file.stat().st_mtime_ns >= begun for file in self._folder.glob("*/*")) else None
+        if torn:
+            self.drop(torn)
+            self.sweep()
+        mark.unlink()
+        return torn or None
 
     def drop(self, name: str) -> None:
         """Remove a collection; `sweep` removes its files."""
@@ -191,6 +217,17 @@ class ChromaIndex:
                 both = cast(Any, self._client)
                 for part in (both, both._admin_client):  # Chroma leaves their HTTP connections open
                     part._server._session.close()
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        """Leave a mark while Chroma may be writing a graph, see `mend`."""
+        if self._folder is None:
+            yield
+            return
+        mark = self._folder / _MARK
+        mark.write_text(name)
+        yield
+        mark.unlink(missing_ok=True)
 
     def _nudge(self, collection: Collection) -> None:
         """Open the collection's graph and make changes that leave nothing behind."""

@@ -38,7 +38,8 @@ _K1, _B, _USUAL_WORDS = 1.2, 0.75, 32.0
 """BM25's saturation and length normalisation; lengths are compared with a fixed one, so that a row's weight never
 changes."""
 _MOST_POSTINGS = 1_000
-"""Rows that a lexical query looks at: its rarest words, until this is reached."""
+_MOST_WORDS = 16
+"""A lexical query looks at the rows of its rarest words: so many words, and so many rows of all of them together."""
 _PAGE = 500
 _NO_USAGE = Usage()
 
@@ -135,7 +136,18 @@ _GONE = sa.Table(
 )
 
 
-# The statements of a search, made once: building one takes longer than running it.
+# Statements made once: building one takes longer than running it.
+_WITH_ID = sa.select(_EXPERIENCES.c.number).where(_EXPERIENCES.c.id == sa.bindparam("id_"))
+_SAME = (
+    sa.select(_EXPERIENCES.c.number)
+    .join(_SHELVES, _SHELVES.c.number == _EXPERIENCES.c.shelf)
+    .where(
+        _SHELVES.c.tenant == sa.bindparam("tenant_"),
+        _SHELVES.c.kind == sa.bindparam("kind_"),
+        _EXPERIENCES.c.problem == sa.bindparam("problem_"),
+        _EXPERIENCES.c.program == sa.bindparam("program_"),
+    )
+)
 _SHELF_OF = sa.select(_SHELVES).where(
     _SHELVES.c.tenant == sa.bindparam("tenant_"), _SHELVES.c.kind == sa.bindparam("kind_")
 )
@@ -143,6 +155,7 @@ _WORDS_OF = (
     sa.select(_WORDS.c.number, _WORDS.c.held)
     .where(_WORDS.c.shelf == sa.bindparam("shelf_"), _WORDS.c.word.in_(sa.bindparam("words_", expanding=True)))
     .order_by(_WORDS.c.held)
+    .limit(_MOST_WORDS)
 )
 _POSTINGS_OF = sa.select(_POSTINGS.c.experience, _POSTINGS.c.weight).where(_POSTINGS.c.word == sa.bindparam("word_"))
 _ENTRIES_OF = (
@@ -177,6 +190,15 @@ class Shelf:
     held: int
     collection: str
     """Its name in the vector index; made of numbers, so that a tenant's name cannot clash with or reach another's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class New:
+    """An experience that may be kept."""
+
+    experience: Experience
+    program: str
+    """`program_digest` of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +274,18 @@ class ExperienceRows:
             connection.execute(_EXPERIENCES.update().values(pending=True))
             return True
 
+    def begin(self, boot: str) -> bool:
+        """Note that the store is open since this start of the machine; True if it was left open in an earlier one."""
+        with self._engine.begin() as connection:
+            before = _fact(connection, "boot")
+            _note(connection, "boot", boot)
+        return before not in (None, boot)
+
+    def end(self) -> None:
+        """Note that the store is closed."""
+        with self._engine.begin() as connection:
+            connection.execute(_FACTS.delete().where(_FACTS.c.name == "boot"))
+
     def shelves(self) -> list[Shelf]:
         """All shelves, the fullest first."""
         with self._engine.connect() as connection:
@@ -264,27 +298,29 @@ class ExperienceRows:
             row = connection.execute(_SHELF_OF, {"tenant_": tenant, "kind_": kind}).first()
         return None if row is None else self._shelf(row)
 
-    def new(self, experiences: Sequence[Experience]) -> list[Experience]:
+    def new(self, experiences: Sequence[Experience]) -> list[New]:
         """Those that are not kept yet, each once."""
+        marked = [New(experience=experience, program=program_digest(experience)) for experience in experiences]
         with self._engine.connect() as connection:
-            return [experience for experience, *_ in self._unknown(connection, experiences)]
+            return _unknown(connection, marked)
 
-    def insert(self, experiences: Sequence[Experience], vectors: Sequence[Vector]) -> list[Pending]:
-        """Keep what is new, durably; the rows made."""
-        given = {experience.id: vector for experience, vector in zip(experiences, vectors, strict=True)}
+    def insert(self, candidates: Sequence[New], vectors: Sequence[Vector]) -> list[Pending]:
+        """Keep what is still new, durably; the rows made."""
+        given = {one.experience.id: vector for one, vector in zip(candidates, vectors, strict=True)}
         made: list[Pending] = []
         with self._engine.begin() as connection:
-            new = self._unknown(connection, experiences)
+            new = _unknown(connection, candidates)
             if not new:
                 return []
             first = int(_fact(connection, "next") or 1)
             _note(connection, "next", str(first + len(new)))  # a number is never used twice: Chroma may still know it
             rows: list[dict[str, object]] = []
             counted: list[tuple[int, int, Counter[str]]] = []
-            for number, (experience, program) in enumerate(new, first):
+            for number, one in enumerate(new, first):
+                experience = one.experience
                 shelf = self._make_shelf(connection, experience.tenant, experience.kind)
                 counted.append((number, shelf.number, literal(experience)))
-                rows.append(_row(number, shelf.number, experience, program))
+                rows.append(_row(number, shelf.number, one))
                 vector = given[experience.id].astype(np.float16).astype(np.float32)
                 made.append(Pending(number=number, collection=shelf.collection, vector=vector, experience=experience))
             words = self._post(connection, counted)
@@ -539,25 +575,6 @@ class ExperienceRows:
             row = connection.execute(_SHELF_OF, place).one()
         return self._shelf(row)
 
-    def _unknown(self, connection: sa.Connection, experiences: Sequence[Experience]) -> list[tuple[Experience, str]]:
-        """Those that are not kept, each once, with the digest of its program."""
-        columns = _EXPERIENCES.c
-        seen: set[str | tuple[str, str, str, str]] = set()
-        new = []
-        for experience in experiences:
-            program = program_digest(experience)
-            key = (experience.tenant, experience.kind, experience.problem, program)
-            if experience.id in seen or key in seen:
-                continue
-            seen |= {experience.id, key}
-            same = sa.select(columns.number).join(_SHELVES, _SHELVES.c.number == columns.shelf)
-            same = same.where(_SHELVES.c.tenant == experience.tenant, _SHELVES.c.kind == experience.kind)
-            same = same.where(columns.problem == experience.problem, columns.program == program)
-            known = sa.select(columns.number).where(columns.id == experience.id)
-            if connection.execute(known).first() is None and connection.execute(same).first() is None:
-                new.append((experience, program))
-        return new
-
     def _post(self, connection: sa.Connection, counted: Sequence[tuple[int, int, Counter[str]]]) -> list[bytes]:
         """Write the postings of new rows (number, shelf, words); of each row the numbers of its words."""
         held: dict[tuple[int, str], int] = Counter((shelf, word) for _, shelf, words in counted for word in words)
@@ -670,7 +687,26 @@ def _pages(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield items[start : start + _PAGE]
 
 
-def _row(number: int, shelf: int, experience: Experience, program: str) -> dict[str, object]:
+def _unknown(connection: sa.Connection, candidates: Sequence[New]) -> list[New]:
+    """Those that are not kept, each once."""
+    seen: set[str | tuple[str, str, str, str]] = set()
+    new = []
+    for one in candidates:
+        id_, key = one.experience.id, (one.experience.tenant, one.experience.kind, one.experience.problem, one.program)
+        if id_ in seen or key in seen:
+            continue
+        seen |= {id_, key}
+        same = dict(zip(("tenant_", "kind_", "problem_", "program_"), key, strict=True))
+        if (
+            connection.execute(_WITH_ID, {"id_": id_}).first() is None
+            and connection.execute(_SAME, same).first() is None
+        ):
+            new.append(one)
+    return new
+
+
+def _row(number: int, shelf: int, new: New) -> dict[str, object]:
+    experience = new.experience
     return {
         "number": number,
         "id": experience.id,
@@ -678,7 +714,7 @@ def _row(number: int, shelf: int, experience: Experience, program: str) -> dict[
         "pending": True,
         "usefulness": _UNUSED,
         "created": experience.created,
-        "program": program,
+        "program": new.program,
         "shape": shape_digest(experience),
         "problem": experience.problem,
         "error": experience.error,

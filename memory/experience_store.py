@@ -28,13 +28,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from memory.chroma import ChromaIndex
 from memory.embed import Embedder, Vector
 from memory.errors import EmbedderUnavailable, IndexFailure, StoreUnavailable
 from memory.experience import Query, Recalled, Selection, Stats
-from memory.experience_rows import Entry, ExperienceRows, Pending, Shelf
+from memory.experience_rows import Entry, ExperienceRows, New, Pending, Shelf
 from memory.records import Experience
 from memory.words import meaning, words_of
 
@@ -50,6 +51,8 @@ _SAME_SCORE = 1e-3
 _FIRST_LOOK = 16
 _LAST_LOOK = 512
 """Vectors asked for at first, and at most, while conditions and doubles leave fewer hits than wanted."""
+_MOST_WORDS = 256
+"""Of a query; the rest of a prompt of thousands of words is not looked up."""
 _FEW = 1_000
 """Up to so many, a shelf or the lessons about an error are compared one by one: in 2 ms, and none can be missed."""
 _PAGE = 500
@@ -58,7 +61,7 @@ _AT_ONCE = 2_000
 _WARMED = 16
 """Fullest shelves whose graphs are read on opening, so that no request waits for it."""
 _READERS = 2
-_FAILURES = (SQLAlchemyError, IndexFailure, OSError)
+_FAILURES = (SQLAlchemyError, ValidationError, IndexFailure, OSError)
 
 _log = logging.getLogger("burnish.memory")
 
@@ -78,6 +81,8 @@ class DurableExperienceStore:
         self._rows: ExperienceRows
         self._index: ChromaIndex
         self._catching_up: asyncio.Task[None] | None = None
+        self._behind = False
+        """Chroma did not take everything; the next `add` tries again."""
 
     @classmethod
     async def open(
@@ -116,8 +121,11 @@ class DurableExperienceStore:
         new = await self._read(lambda: self._rows.new(experiences))
         if not new:
             return 0
-        vectors = await self._embed([meaning(experience) for experience in new])
-        return await self._write(lambda: self._insert(new, vectors))
+        vectors = await self._embed([meaning(one.experience) for one in new])
+        added = await self._write(lambda: self._insert(new, vectors))
+        if self._behind and (self._catching_up is None or self._catching_up.done()):
+            self._catching_up = asyncio.create_task(self._catch_up_behind())
+        return added
 
     async def near(self, query: Query) -> Sequence[Recalled]:
         """See ExperienceStore.near."""
@@ -179,8 +187,14 @@ class DurableExperienceStore:
         model = f"{self._embedder.name} ({self._embedder.dimensions})"
         if self._rows.adopt(model):
             _log.warning("embedding model is now %s: every experience is embedded again", model)
+        if self._rows.begin(_boot()) and (self._folder / "chroma").exists():
+            _log.warning("the machine went down: Chroma's files may be incomplete and are made anew")
+            shutil.rmtree(self._folder / "chroma")
         self._index = self._open_index(chroma_url)
+        self._opened.callback(self._rows.end)
         self._opened.callback(self._index.close)
+        if torn := self._index.mend():
+            _log.warning("Chroma was writing when the process was killed: collection %s is made anew", torn)
         known = {shelf.collection for shelf in self._rows.shelves()}
         for name in self._index.names(self._rows.prefix):
             if name not in known:
@@ -202,20 +216,29 @@ class DurableExperienceStore:
 
     def _compare(self) -> None:
         """Find out what Chroma has lost, or has too much, and read the fullest graphs."""
+        anywhere = np.full(self._embedder.dimensions, self._embedder.dimensions**-0.5, dtype=np.float32)
         for place, shelf in enumerate(self._rows.shelves()):
-            if self._index.size(shelf.collection) != self._rows.count_indexed(shelf):
-                have, wanted = self._index.numbers(shelf.collection), self._rows.numbers(shelf)
-                _log.warning("Chroma lacks %d of %d experiences of a shelf", len(wanted - have), len(wanted))
-                self._rows.lost(sorted(wanted - have))
-                self._index.forget(shelf.collection, sorted(have - wanted))
-            if place < _WARMED:
-                anywhere = np.full(self._embedder.dimensions, self._embedder.dimensions**-0.5, dtype=np.float32)
-                self._index.nearest(shelf.collection, anywhere, 1)
+            try:
+                if self._index.size(shelf.collection) != self._rows.count_indexed(shelf):
+                    have, wanted = self._index.numbers(shelf.collection), self._rows.numbers(shelf)
+                    _log.warning("Chroma lacks %d of %d experiences of a shelf", len(wanted - have), len(wanted))
+                    self._rows.lost(sorted(wanted - have))
+                    self._index.forget(shelf.collection, sorted(have - wanted))
+                if place < _WARMED and shelf.held > _FEW:
+                    self._index.nearest(shelf.collection, anywhere, 1)
+            except IndexFailure as error:
+                if not self._index.embedded:
+                    raise
+                _log.error("%s; the %d experiences of this shelf are brought into Chroma again", error, shelf.held)
+                self._index.drop(shelf.collection)
+                self._rows.lost(sorted(self._rows.numbers(shelf)))
 
     async def _catch_up_behind(self) -> None:
+        self._behind = False
         try:
             await self._catch_up(None)
         except StoreUnavailable as error:
+            self._behind = True
             _log.error("not everything kept can be found yet: %s", error)
 
     async def _catch_up(self, most: int | None) -> None:
@@ -247,13 +270,14 @@ class DurableExperienceStore:
             self._index.put(collection, numbers, [vector for _, vector in pairs])
             self._rows.indexed(numbers)
 
-    def _insert(self, experiences: Sequence[Experience], vectors: Sequence[Vector]) -> int:
-        made = self._rows.insert(experiences, vectors)
+    def _insert(self, candidates: Sequence[New], vectors: Sequence[Vector]) -> int:
+        made = self._rows.insert(candidates, vectors)
         try:
             self._put(made)
-            for tenant in {experience.tenant for experience in experiences}:
+            for tenant in {row.experience.tenant for row in made}:
                 self._forget(self._rows.over(tenant, self._most))
         except IndexFailure as error:
+            self._behind = True
             _log.error("%d experiences are kept and cannot be found yet: %s", len(made), error)
         return len(made)
 
@@ -263,7 +287,7 @@ class DurableExperienceStore:
             return []
         now = self._clock()
         look = max(_FIRST_LOOK, 3 * query.limit)
-        lexical = self._rows.lexical(shelf, words_of(query.words), look)
+        lexical = self._rows.lexical(shelf, words_of(query.words)[:_MOST_WORDS], look)
         similar = _cosines(self._rows.vectors([number for number, _ in lexical]), vector)
         few = self._rows.few(shelf, query.error, _FEW)
         while True:
@@ -401,6 +425,11 @@ def _ranked(searches: Sequence[Sequence[tuple[int, float]]], entries: dict[int, 
             kept.append((entry, rank))
             seen |= marks
     return kept
+
+
+def _boot() -> str:
+    """Which start of the machine this is: nothing but a start loses what was written and not yet on disk."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _disk_bytes(folder: Path) -> int:

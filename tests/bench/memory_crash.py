@@ -4,8 +4,9 @@
 
 A child process opens the store, adds, and prints the number of each experience whose `add` has returned; between, it
 adds and withdraws others. It is killed at a random moment, the opening of the store included, and the next child goes
-on in the same folder. After each kill the store is opened and counted; in the end every acknowledged experience is
-looked for, by `every` and by `near`.
+on in the same folder. Chroma is told to write its graphs after every 20 changes, so that many kills meet it writing.
+After each kill the store is opened and counted; in the end every acknowledged experience is looked for, by `every` and
+by `near`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from memory.experience import Query, Selection
 from memory.experience_store import DurableExperienceStore
 from tests.bench.report import publish
 from tests.fakes import HashingEmbedder
+from tests.memory.adding_child import write_often
 from tests.memory.experiences import solution
 
 
@@ -71,6 +73,7 @@ def main() -> None:
         folder = Path(name)
         for turn in range(given.kills):
             acknowledged += killed(folder, turn, rng.uniform(0.5, 6.0))
+            write_often(folder)
             lost |= {f"solution-{number}" for number in acknowledged} - asyncio.run(kept(folder))
         hits = asyncio.run(found(folder, acknowledged))
     row = {"kills": given.kills, "acknowledged": len(acknowledged), "lost": len(lost), "found": hits}

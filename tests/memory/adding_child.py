@@ -8,6 +8,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import cast
+
+import chromadb
+from chromadb.api.client import Client
+from chromadb.config import Settings
 
 from memory.experience import Selection
 from memory.experience_store import DurableExperienceStore
@@ -31,6 +36,14 @@ async def add_for_ever(folder: Path, turn: int) -> None:
         doomed = solution(f"doomed_{number}")
         await store.add([doomed])
         await store.withdraw(Selection(trajectory_id=doomed.trajectory_id, tenant=doomed.tenant))
+
+
+def write_often(folder: Path) -> None:
+    """Let the next child's Chroma write its graphs after every few changes, so that kills meet it writing."""
+    client = chromadb.PersistentClient(path=folder / "chroma", settings=Settings(anonymized_telemetry=False))
+    for collection in client.list_collections():
+        collection.modify(configuration={"hnsw": {"sync_threshold": 20}})
+    cast(Client, client).close()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +14,7 @@ from memory.errors import IndexFailure, StoreUnavailable
 from memory.experience import Query, Selection
 from memory.experience_store import DurableExperienceStore
 from tests.fakes import HashingEmbedder
+from tests.memory.chroma_server import ChromaServer
 from tests.memory.experiences import solution
 
 _NAME = "burnish-test-1-1"
@@ -26,22 +23,10 @@ _NAME = "burnish-test-1-1"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Chroma server's URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("chroma")
-    command = [str(Path(sys.executable).parent / "chroma"), "run", "--path", str(folder), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+    process = ChromaServer(tmp_path_factory.mktemp("chroma"))
+    process.start()
+    yield process.url
+    process.stop()
 
 
 @pytest.fixture(params=["embedded", "server"])

@@ -112,6 +112,12 @@ async def test_words_decide_between_equals(store: ExperienceStore) -> None:
     assert (await found(store, ask(gist, words=("sort_by_weight",))))[0] == "solution-1"
 
 
+async def test_a_prompt_of_thousands_of_words(store: ExperienceStore) -> None:
+    gist = "sort a list of numbers"
+    await store.add([solution(1, gist)])
+    assert await found(store, ask(gist, words=tuple(f"word_{number}" for number in range(50_000)))) == ["solution-1"]
+
+
 async def test_kinds_and_tenants_do_not_mix(store: ExperienceStore) -> None:
     text = "reverse the words of a sentence"
     await store.add([solution(1, text), solution(2, text, tenant="other"), lesson(3)])

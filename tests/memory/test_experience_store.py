@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,8 @@ from memory.errors import StoreUnavailable
 from memory.experience import Query, Selection
 from memory.experience_store import DurableExperienceStore
 from tests.fakes import HashingEmbedder
+from tests.memory.adding_child import write_often
+from tests.memory.chroma_server import ChromaServer
 from tests.memory.experiences import lesson, solution
 
 Opener = Callable[..., Awaitable[DurableExperienceStore]]
@@ -46,6 +48,13 @@ async def opened(tmp_path: Path) -> AsyncIterator[Opener]:
 
     yield opener
     await close()
+
+
+@pytest.fixture
+def chroma(tmp_path: Path) -> Iterator[ChromaServer]:
+    server = ChromaServer(tmp_path / "server")
+    yield server
+    server.stop()
 
 
 def ask(text: str, **fields: object) -> Query:
@@ -96,6 +105,53 @@ async def test_a_broken_chroma_is_made_again(opened: Opener, tmp_path: Path) -> 
     store = await DurableExperienceStore.open(tmp_path, HashingEmbedder())
     await all_found(store, range(20))
     await store.aclose()
+
+
+async def test_a_graph_that_was_being_written_is_made_again(opened: Opener, tmp_path: Path) -> None:
+    store = await opened()
+    await store.add([solution(number, code=f"x = {number}") for number in range(1_100)])
+    await store.aclose()
+    index = ChromaIndex.open(tmp_path / "chroma", 256)
+    names = index.names("burnish-")
+    index.flush(names)
+    index.close()
+    (tmp_path / "chroma" / "writing").write_text(names[0])
+    [graph] = (tmp_path / "chroma").rglob("data_level0.bin")
+    graph.write_bytes(graph.read_bytes()[:1_000])  # to read this would end the process
+    store = await opened()
+    await all_found(store, range(0, 1_100, 100))
+    assert not (tmp_path / "chroma" / "writing").exists()
+
+
+async def test_a_machine_that_went_down_costs_chromas_files(opened: Opener, tmp_path: Path) -> None:
+    store = await opened()
+    await store.add([solution(number) for number in range(5)])
+    await store.aclose()
+    with closing(sqlite3.connect(tmp_path / "experiences.sqlite")) as rows:
+        assert rows.execute("SELECT count(*) FROM facts WHERE name = 'boot'").fetchone() == (0,)
+        rows.execute("INSERT INTO facts VALUES ('boot', 'an earlier one')")
+        rows.commit()
+    (tmp_path / "chroma" / "relic").touch()
+    store = await opened()
+    assert not (tmp_path / "chroma" / "relic").exists()
+    await all_found(store, range(5))
+
+
+async def test_what_chroma_does_not_take_is_brought_in_later(tmp_path: Path, chroma: ChromaServer) -> None:
+    chroma.start()
+    store = await DurableExperienceStore.open(tmp_path / "store", HashingEmbedder(), chroma_url=chroma.url)
+    await store.add([solution(1)])
+    chroma.stop()
+    assert await store.add([solution(2)]) == 1
+    assert (await found(store, solution(2).gist))[0] == "solution-2"
+    chroma.start()
+    assert await store.add([solution(3)]) == 1
+    await store.ready()
+    await store.aclose()
+    index = ChromaIndex.connect(chroma.url, 256)
+    [name] = index.names("burnish-")
+    assert index.numbers(name) == {1, 2, 3}
+    index.close()
 
 
 async def test_what_chroma_has_too_little_or_too_much_is_put_right(opened: Opener, tmp_path: Path) -> None:
@@ -241,6 +297,18 @@ async def test_a_purge_leaves_no_byte(opened: Opener, tmp_path: Path, withdrawn:
     await all_found(store, range(0, 1_200, 100))
 
 
+async def test_searches_go_on_during_a_purge(opened: Opener) -> None:
+    store = await opened()
+    await store.add([solution(number, code=f"x = {number}") for number in range(1_200)])
+    purge = asyncio.create_task(store.purge(Selection(since=1_150.0)))
+    searches = 0
+    while not purge.done():
+        await all_found(store, range(5, 6))
+        searches += 1
+    assert purge.result() == 50
+    assert searches > 0
+
+
 async def test_a_purge_that_was_interrupted_is_finished_on_opening(opened: Opener, tmp_path: Path) -> None:
     store = await opened()
     await store.add([solution(1), solution(2, "xylophone")])
@@ -285,7 +353,8 @@ async def test_kill_at_any_moment(tmp_path: Path) -> None:
         rest = await asyncio.to_thread(child.stdout.read)
         child.wait()
         child.stdout.close()
-        acknowledged += [int(line) for line in (first + rest).splitlines() if line.isdigit()]
+        acknowledged += [int(line) for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")]
+        await asyncio.to_thread(write_often, tmp_path)
     assert acknowledged
     store = await DurableExperienceStore.open(tmp_path, HashingEmbedder())
     kept = {experience.id async for experience in store.every(Selection())}
