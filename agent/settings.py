@@ -52,9 +52,10 @@ class MemorySettings(Frozen):
     model: str = "all-MiniLM-L6-v2"
     """Embedding model: this one comes with the installation; else a name of a hub or a folder."""
     floor: float = Field(default=0.5, ge=-1, le=1)
-    """Cosine below which an experience is not recalled (docs/benchmarks.md: how it was found)."""
+    """Cosine below which an experience is not recalled."""
     reuse: float = Field(default=0.75, ge=-1, le=1)
-    """Cosine from which a remembered program is tried as it is, before anything is sampled."""
+    """Cosine from which a remembered program is tried as it is, before anything is sampled (docs/benchmarks.md: how it was
+    found)."""
     shown: int = Field(default=2, ge=0)
     """Experiences in one prompt."""
     tokens: int = Field(default=600, ge=0)
