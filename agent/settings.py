@@ -54,8 +54,8 @@ class MemorySettings(Frozen):
     floor: float = Field(default=0.5, ge=-1, le=1)
     """Cosine below which an experience is not recalled."""
     reuse: float = Field(default=0.75, ge=-1, le=1)
-    """Cosine from which a remembered program is tried as it is, before anything is sampled (docs/benchmarks.md: how it was
-    found)."""
+    """Cosine from which a remembered program is tried as it is, before anything is sampled (how it was found:
+    docs/benchmarks.md)."""
     shown: int = Field(default=2, ge=0)
     """Experiences in one prompt."""
     tokens: int = Field(default=600, ge=0)
