@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tests.bench.publish RESULT.json docs/results/NAME.json
 
-writes the result without the programs (they repeat the benchmark's own text) and prints the table in Markdown. The
-modes are put in the order base, refined, whatever the order of asking was.
+writes the result without the programs (they repeat the benchmark's own text) and prints the table in Markdown. Base
+comes first, the other modes in the order in which they were asked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main(source: Path, target: Path) -> None:
     """Write `target`, print the table."""
     result = json.loads(source.read_text())
     rows = [Row(**row) for row in result["rows"]]
-    modes = sorted(result["modes"])
+    modes = sorted(result["settings"]["modes"], key=lambda mode: mode != "base")
     result |= summary(rows, modes)
     result["rows"] = [{key: value for key, value in row.items() if key not in _DROPPED} for row in result["rows"]]
     target.write_text(json.dumps(result, indent=1) + "\n")
