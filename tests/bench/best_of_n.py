@@ -92,7 +92,7 @@ def _asked(result: dict[str, Any], mode: str) -> list[Asked]:
 
 async def _sampled(policy: RecordedPolicy, asked: Sequence[Asked], model: str, n: int) -> list[list[Candidate]]:
     """The first `n` samples of each problem, in the order of their seeds."""
-    limit = asyncio.Semaphore(8)
+    limit = asyncio.Semaphore(32)
 
     async def one(what: Asked) -> list[Candidate]:
         own = Sampling(model=model, temperature=0.0, seed=what.index, max_tokens=1024)
