@@ -1,19 +1,13 @@
 """The rows of the experience store, in one SQLite file: records, vectors, words, usage. Every call blocks.
 
 This file is the truth; the vector index is made from it. A row is *pending* until the index has it.
-
-Lexical search is BM25 over postings of our own, not SQLite's FTS5: deleted text leaves FTS5's segments only with SQLite
-3.42's `secure-delete` or a rewrite of the whole index, and a frequent word makes it rank every row that has it. Here
-the rarest words of a query are looked up, so that the work is bounded, and a deleted word is gone.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from array import array
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +19,10 @@ from sqlalchemy import event
 
 from memory.embed import Vector
 from memory.experience import Selection, Usage
+from memory.postings import post, ranked, unpost
 from memory.programs import program_digest, shape_digest
 from memory.records import Experience
+from memory.sqlite import METADATA, PAGE, AnyText, pages
 from memory.wire import from_json, to_json
 from memory.words import literal
 
@@ -34,38 +30,17 @@ _HALF_LIFE_S = 30 * 86_400.0
 """Age at which a use counts half: what did not help long ago gets another chance."""
 _UNUSED = 0.5
 """Usefulness of what was never shown; that of the rest is (helped + 1) / (shown + 2), of faded counts."""
-_K1, _B, _USUAL_WORDS = 1.2, 0.75, 32.0
-"""BM25's saturation and length normalisation; lengths are compared with a fixed one, so that a row's weight never
-changes."""
-_MOST_POSTINGS = 1_000
-_MOST_WORDS = 16
-"""A lexical query looks at the rows of its rarest words: so many words, and so many rows of all of them together."""
-_PAGE = 500
 _NO_USAGE = Usage()
 
 
-class _AnyText(sa.types.TypeDecorator[str]):
-    """Text that need not be valid Unicode: what is not ASCII, and the backslash, are escaped."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        return None if value is None else value.encode("unicode_escape").decode()
-
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        return value if value is None or "\\" not in value else value.encode().decode("unicode_escape")
-
-
-_METADATA = sa.MetaData()
 _FACTS = sa.Table(
-    "facts", _METADATA, sa.Column("name", sa.String(32), primary_key=True), sa.Column("value", sa.Text, nullable=False)
+    "facts", METADATA, sa.Column("name", sa.String(32), primary_key=True), sa.Column("value", sa.Text, nullable=False)
 )
 _SHELVES = sa.Table(
     "shelves",
-    _METADATA,
+    METADATA,
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("tenant", _AnyText, nullable=False),
+    sa.Column("tenant", AnyText, nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("held", sa.Integer, nullable=False),
@@ -74,18 +49,18 @@ _SHELVES = sa.Table(
 )
 _EXPERIENCES = sa.Table(
     "experiences",
-    _METADATA,
+    METADATA,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("id", _AnyText, nullable=False, unique=True),
+    sa.Column("id", AnyText, nullable=False, unique=True),
     sa.Column("shelf", sa.Integer, nullable=False),
     sa.Column("pending", sa.Boolean, nullable=False),
     sa.Column("usefulness", sa.Float, nullable=False),
     sa.Column("created", sa.Float, nullable=False, index=True),
     sa.Column("program", sa.String(32), nullable=False),
     sa.Column("shape", sa.String(32), nullable=False),
-    sa.Column("problem", _AnyText, nullable=False),
-    sa.Column("error", _AnyText, nullable=False),
-    sa.Column("trajectory_id", _AnyText, nullable=False, index=True),
+    sa.Column("problem", AnyText, nullable=False),
+    sa.Column("error", AnyText, nullable=False),
+    sa.Column("trajectory_id", AnyText, nullable=False, index=True),
     sa.Column("words", sa.LargeBinary, nullable=False),
     sa.Column("record", sa.Text, nullable=False),
     sa.UniqueConstraint("shelf", "problem", "program"),
@@ -95,13 +70,13 @@ sa.Index("experiences_by_usefulness", _EXPERIENCES.c.shelf, _EXPERIENCES.c.usefu
 sa.Index("experiences_pending", _EXPERIENCES.c.number, sqlite_where=_EXPERIENCES.c.pending)
 _VECTORS = sa.Table(
     "vectors",
-    _METADATA,
+    METADATA,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("vector", sa.LargeBinary, nullable=False),
 )
 _USAGE = sa.Table(
     "usage",
-    _METADATA,
+    METADATA,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("shown", sa.Integer, nullable=False),
     sa.Column("helped", sa.Integer, nullable=False),
@@ -109,27 +84,9 @@ _USAGE = sa.Table(
     sa.Column("faded_helped", sa.Float, nullable=False),
     sa.Column("time", sa.Float, nullable=False),
 )
-_WORDS = sa.Table(
-    "words",
-    _METADATA,
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("shelf", sa.Integer, nullable=False),
-    sa.Column("word", _AnyText, nullable=False),
-    sa.Column("held", sa.Integer, nullable=False),
-    sa.UniqueConstraint("shelf", "word"),
-    sqlite_autoincrement=True,
-)
-_POSTINGS = sa.Table(
-    "postings",
-    _METADATA,
-    sa.Column("word", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("experience", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("weight", sa.Integer, nullable=False),
-    sqlite_with_rowid=False,
-)
 _GONE = sa.Table(
     "gone",
-    _METADATA,
+    METADATA,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("collection", sa.String(64), nullable=False),
     sa.Column("completely", sa.Boolean, nullable=False),
@@ -151,13 +108,6 @@ _SAME = (
 _SHELF_OF = sa.select(_SHELVES).where(
     _SHELVES.c.tenant == sa.bindparam("tenant_"), _SHELVES.c.kind == sa.bindparam("kind_")
 )
-_WORDS_OF = (
-    sa.select(_WORDS.c.number, _WORDS.c.held)
-    .where(_WORDS.c.shelf == sa.bindparam("shelf_"), _WORDS.c.word.in_(sa.bindparam("words_", expanding=True)))
-    .order_by(_WORDS.c.held)
-    .limit(_MOST_WORDS)
-)
-_POSTINGS_OF = sa.select(_POSTINGS.c.experience, _POSTINGS.c.weight).where(_POSTINGS.c.word == sa.bindparam("word_"))
 _ENTRIES_OF = (
     sa.select(
         _EXPERIENCES.c.shelf,
@@ -253,7 +203,7 @@ class ExperienceRows:
         self._engine = sa.create_engine(f"sqlite:///{path}")
         event.listen(self._engine, "connect", _durable)
         with self._engine.begin() as connection:
-            _METADATA.create_all(connection)
+            METADATA.create_all(connection)
             self._store = _fact(connection, "store") or uuid4().hex[:12]
             _note(connection, "store", self._store)
 
@@ -323,7 +273,7 @@ class ExperienceRows:
                 rows.append(_row(number, shelf.number, one))
                 vector = given[experience.id].astype(np.float16).astype(np.float32)
                 made.append(Pending(number=number, collection=shelf.collection, vector=vector, experience=experience))
-            words = self._post(connection, counted)
+            words = post(connection, counted)
             for row, numbers in zip(rows, words, strict=True):
                 row["words"] = numbers
             connection.execute(_EXPERIENCES.insert(), rows)
@@ -391,7 +341,7 @@ class ExperienceRows:
         with self._engine.connect() as connection:
             return {
                 number
-                for some in _pages(numbers)
+                for some in pages(numbers)
                 for number in connection.execute(query.where(_EXPERIENCES.c.number.in_(some))).scalars()
             }
 
@@ -408,19 +358,10 @@ class ExperienceRows:
 
     def lexical(self, shelf: Shelf, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
         """The best rows by BM25 over the rarest of these words, with their scores, best first."""
-        scores: dict[int, float] = defaultdict(float)
         if not words:
             return []
         with self._engine.connect() as connection:
-            looked_at = 0
-            for word, held in connection.execute(_WORDS_OF, {"shelf_": shelf.number, "words_": words}).all():
-                looked_at += held
-                if looked_at > _MOST_POSTINGS:
-                    break
-                rarity = math.log(1 + (shelf.held - held + 0.5) / (held + 0.5))
-                for experience, weight in connection.execute(_POSTINGS_OF, {"word_": word}).all():
-                    scores[experience] += rarity * weight
-        return sorted(scores.items(), key=lambda hit: (-hit[1], hit[0]))[:limit]
+            return ranked(connection, shelf.number, shelf.held, words, limit)
 
     def entries(self, shelf: Shelf, numbers: Sequence[int], now: float) -> dict[int, Entry]:
         """What is known of those of these rows that are on the shelf."""
@@ -491,18 +432,18 @@ class ExperienceRows:
         if after is not None:
             query = query.where(sa.tuple_(columns.created, columns.number) > after)
         with self._engine.connect() as connection:
-            rows = connection.execute(query.order_by(columns.created, columns.number).limit(_PAGE)).all()
+            rows = connection.execute(query.order_by(columns.created, columns.number).limit(PAGE)).all()
         place = (rows[-1].created, rows[-1].number) if rows else (0.0, 0)
         return [from_json(Experience, row.record) for row in rows], place
 
     def delete(self, numbers: Sequence[int], *, completely: bool) -> int:
         """Delete rows with their vectors, words and usage; the index is told later, see `gone`."""
         deleted = 0
-        for start in range(0, len(numbers), _PAGE):
+        for start in range(0, len(numbers), PAGE):
             with self._engine.begin() as connection:
                 if completely:
                     _note(connection, "unclean", "1")
-                deleted += self._delete(connection, numbers[start : start + _PAGE], completely)
+                deleted += self._delete(connection, numbers[start : start + PAGE], completely)
         return deleted
 
     def gone(self, limit: int) -> list[Gone]:
@@ -514,7 +455,7 @@ class ExperienceRows:
     def settled(self, numbers: Sequence[int]) -> None:
         """Note that the index has none of these any more."""
         with self._engine.begin() as connection:
-            for some in _pages(numbers):
+            for some in pages(numbers):
                 connection.execute(_GONE.delete().where(_GONE.c.number.in_(some)))
 
     @property
@@ -575,41 +516,9 @@ class ExperienceRows:
             row = connection.execute(_SHELF_OF, place).one()
         return self._shelf(row)
 
-    def _post(self, connection: sa.Connection, counted: Sequence[tuple[int, int, Counter[str]]]) -> list[bytes]:
-        """Write the postings of new rows (number, shelf, words); of each row the numbers of its words."""
-        held: dict[tuple[int, str], int] = Counter((shelf, word) for _, shelf, words in counted for word in words)
-        numbers: dict[tuple[int, str], int] = {}
-        for shelf in {shelf for _, shelf, _ in counted}:
-            mine = [word for place, word in held if place == shelf]
-            numbers |= self._numbered(connection, shelf, mine)
-            fresh = [word for word in mine if (shelf, word) not in numbers]
-            if fresh:
-                connection.execute(_WORDS.insert(), [{"shelf": shelf, "word": word, "held": 0} for word in fresh])
-                numbers |= self._numbered(connection, shelf, fresh)
-        if held:
-            more = _WORDS.update().where(_WORDS.c.number == sa.bindparam("place"))
-            more = more.values(held=_WORDS.c.held + sa.bindparam("more"))
-            connection.execute(more, [{"place": numbers[key], "more": count} for key, count in held.items()])
-        postings = []
-        for number, shelf, words in counted:
-            length = _K1 * (1 - _B + _B * words.total() / _USUAL_WORDS)
-            for word, times in words.items():
-                weight = round(100 * times * (_K1 + 1) / (times + length))
-                postings.append({"word": numbers[shelf, word], "experience": number, "weight": weight})
-        if postings:
-            connection.execute(_POSTINGS.insert(), postings)
-        return [array("q", (numbers[shelf, word] for word in words)).tobytes() for _, shelf, words in counted]
-
-    def _numbered(self, connection: sa.Connection, shelf: int, words: Sequence[str]) -> dict[tuple[int, str], int]:
-        found: dict[tuple[int, str], int] = {}
-        for some in _pages(words):
-            query = sa.select(_WORDS.c.word, _WORDS.c.number).where(_WORDS.c.shelf == shelf, _WORDS.c.word.in_(some))
-            found |= {(shelf, word): number for word, number in connection.execute(query)}
-        return found
-
     def _keep_vectors(self, connection: sa.Connection, rows: Sequence[Pending]) -> None:
         made = [row for row in rows if row.vector is not None]
-        for some in _pages([row.number for row in made]):
+        for some in pages([row.number for row in made]):
             connection.execute(_VECTORS.delete().where(_VECTORS.c.number.in_(some)))
         values = [{"number": row.number, "vector": _blob(row.vector)} for row in made if row.vector is not None]
         if values:
@@ -617,7 +526,7 @@ class ExperienceRows:
 
     def _flag(self, numbers: Sequence[int], *, pending: bool) -> None:
         with self._engine.begin() as connection:
-            for some in _pages(numbers):
+            for some in pages(numbers):
                 connection.execute(_EXPERIENCES.update().where(_EXPERIENCES.c.number.in_(some)).values(pending=pending))
 
     def _delete(self, connection: sa.Connection, numbers: Sequence[int], completely: bool) -> int:
@@ -625,20 +534,7 @@ class ExperienceRows:
         query = sa.select(columns.number, columns.words, columns.shelf, _SHELVES.c.generation)
         query = query.join(_SHELVES, _SHELVES.c.number == columns.shelf).where(columns.number.in_(numbers))
         rows = connection.execute(query).all()
-        words: Counter[int] = Counter()
-        pairs = []
-        for row in rows:
-            mine = array("q", row.words)
-            words.update(mine)
-            pairs += [{"place": word, "row": row.number} for word in mine]
-        if pairs:
-            one = (_POSTINGS.c.word == sa.bindparam("place"), _POSTINGS.c.experience == sa.bindparam("row"))
-            connection.execute(_POSTINGS.delete().where(*one), pairs)
-            fewer = _WORDS.update().where(_WORDS.c.number == sa.bindparam("place"))
-            fewer = fewer.values(held=_WORDS.c.held - sa.bindparam("fewer"))
-            connection.execute(fewer, [{"place": word, "fewer": count} for word, count in words.items()])
-            for some in _pages(list(words)):
-                connection.execute(_WORDS.delete().where(_WORDS.c.number.in_(some), _WORDS.c.held <= 0))
+        unpost(connection, [(row.number, row.words) for row in rows])
         for table in (_EXPERIENCES, _VECTORS, _USAGE):
             connection.execute(table.delete().where(table.c.number.in_(numbers)))
         for shelf, count in Counter(row.shelf for row in rows).items():
@@ -679,12 +575,6 @@ def _note(connection: sa.Connection, name: str, value: str) -> None:
 
 def _count(connection: sa.Connection, shelf: int, more: int) -> None:
     connection.execute(_SHELVES.update().where(_SHELVES.c.number == shelf).values(held=_SHELVES.c.held + more))
-
-
-def _pages(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Few enough for one statement each."""
-    for start in range(0, len(items), _PAGE):
-        yield items[start : start + _PAGE]
 
 
 def _unknown(connection: sa.Connection, candidates: Sequence[New]) -> list[New]:
