@@ -24,11 +24,11 @@ from agent.comparison import compare as compared
 from agent.comparison import groups
 from agent.critic import Critic, by_rule
 from agent.errors import BadTests, EngineError, EngineUnavailable
+from agent.experience.recall import Recall
+from agent.experience.reminder import reminder
+from agent.experience.reuse import reused
 from agent.policy import Policy
 from agent.prompts import Prompt
-from agent.recall import Recall
-from agent.reminder import reminder
-from agent.reuse import reused
 from agent.run import Run
 from agent.sampling import Call, Sampler, sampling_of
 from agent.sandbox.contract import Sandbox

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from agent.quality import review
-from agent.remembering import experiences, verified
+from agent.experience.remembering import experiences, verified
+from agent.review.quality import review
 from agent.select import is_solved
 from memory.errors import MemoryFailure
 from memory.experience import ExperienceStore, Selection

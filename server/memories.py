@@ -10,9 +10,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.errors import BadTests
+from agent.experience.remembering import owned, remembered
 from agent.given_tests import read_tests
-from agent.quality import quality
-from agent.remembering import owned, remembered
+from agent.review.quality import quality
 from agent.sandbox.contract import Sandbox
 from agent.task import read_problem
 from agent.trial import trial

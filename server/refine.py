@@ -13,10 +13,10 @@ from agent.answer import answer_text
 from agent.budget import Budget
 from agent.critic import VerdictTokenCritic
 from agent.errors import BadTests, EngineRefused, EngineUnavailable
+from agent.experience.recall import Recall
 from agent.given_tests import read_tests
 from agent.graph import Graph, Request, Services, initial_state
 from agent.policy import Policy
-from agent.recall import Recall
 from agent.run import Run
 from agent.sandbox.contract import Sandbox
 from agent.select import Claim, claim, distinct, ranked

@@ -26,12 +26,12 @@ import httpx
 from agent import prompts
 from agent.budget import ROUND, Budget
 from agent.critic import VerdictTokenCritic
+from agent.experience.recall import Recall
+from agent.experience.remembering import experiences
 from agent.graph import Graph, Request, Services, build_graph, initial_state
 from agent.policy import EnginePolicy, Policy
 from agent.problems import load
-from agent.recall import Recall
 from agent.recording import RecordedPolicy
-from agent.remembering import experiences
 from agent.run import Run
 from agent.sampling import sampling_of
 from agent.sandbox.contract import Sandbox

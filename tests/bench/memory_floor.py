@@ -3,8 +3,9 @@
     .venv/bin/python -m tests.bench.memory_floor TRAIN.jsonl.gz VALIDATION.jsonl.gz
 
 The reference programs of the first file are remembered. For each problem of the second, and for each of the first in
-other words (`tests.bench.rephrase`), the nearest remembered programs are tried as they are, as `agent/reuse.py` does:
-how many pass the example of the prompt, and how many of those are right by the hidden tests? No model is asked.
+other words (`tests.bench.rephrase`), the nearest remembered programs are tried as they are, as
+`agent/experience/reuse.py` does: how many pass the example of the prompt, and how many of those are right by the hidden
+tests? No model is asked.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.experience.recall import Recall
+from agent.experience.remembering import remembered
+from agent.experience.reuse import renamed
 from agent.problems import load
-from agent.recall import Recall
-from agent.remembering import remembered
-from agent.reuse import renamed
 from agent.sandbox.contract import Sandbox
 from agent.sandbox.pool import WorkerPool
 from agent.settings import MemorySettings, SandboxSettings

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from agent.remembering import remembered
+from agent.experience.remembering import remembered
 from agent.task import read_problem
 from memory.records import Experience, Quality, TestSource
 from server.admission import LOCAL

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.gist import MAX_CHARS, gist, signature
+from agent.experience.gist import MAX_CHARS, gist, signature
 from agent.task import read_problem
 from memory.records import Problem
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.remembering import experiences
+from agent.experience.remembering import experiences
 from agent.task import read_problem
 from memory.records import (
     Attempt,

@@ -25,7 +25,7 @@ from pathlib import Path
 from radon.visitors import ComplexityVisitor
 from ruff import find_ruff_bin
 
-from agent.instructions import Check, checks
+from agent.review.instructions import Check, checks
 from memory.recent import Finding
 from memory.records import Problem, Quality
 from memory.syntax import is_text, parse

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.reminder import MAX_LINE_CHARS, MAX_LINES, reminder
+from agent.experience.reminder import MAX_LINE_CHARS, MAX_LINES, reminder
 from memory.recent import Entry
 from memory.records import Outcome
 

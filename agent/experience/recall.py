@@ -10,8 +10,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.failure import failure
-from agent.gist import gist
+from agent.experience.failure import failure
+from agent.experience.gist import gist
 from agent.settings import MemorySettings
 from memory.errors import MemoryFailure
 from memory.experience import ExperienceStore, Query, Recalled

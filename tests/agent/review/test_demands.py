@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from agent.demands import demands
+from agent.review.demands import demands
 
 
 def read(statement: str) -> list[str]:

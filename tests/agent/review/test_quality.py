@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.quality import MAX_CHARS, quality, review
+from agent.review.quality import MAX_CHARS, quality, review
 from memory.records import Problem, Quality
 
 PLAIN = Problem(id="p", statement="Write a program.")

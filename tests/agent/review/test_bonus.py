@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.bonus import CEILING, bonuses
+from agent.review.bonus import CEILING, bonuses
 from memory.records import Outcome, Quality, Verdict
 
 CONSTANT = {Outcome.COMPILE_ERROR: -1.0, Outcome.FAILED_TEST: -0.3}

@@ -6,8 +6,8 @@ import ast
 
 import pytest
 
-from agent.instructions import Check, checks
 from agent.problems import load
+from agent.review.instructions import Check, checks
 from memory.records import Problem
 from memory.syntax import parse
 from tests.data import data_file

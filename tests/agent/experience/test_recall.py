@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from agent.experience.recall import Recall
+from agent.experience.remembering import remembered
 from agent.graph import Request, Services, State, build_graph, initial_state
-from agent.recall import Recall
-from agent.remembering import remembered
 from agent.run import Run
 from agent.settings import MemorySettings
 from agent.task import read_problem

@@ -10,8 +10,8 @@ import difflib
 import hashlib
 from dataclasses import replace
 
-from agent.failure import Failure, failure
-from agent.gist import gist, signature
+from agent.experience.failure import Failure, failure
+from agent.experience.gist import gist, signature
 from agent.prelude import needed
 from agent.select import is_solved
 from memory.benchmarks import is_benchmark

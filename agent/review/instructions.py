@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent.demands import Demand, demands
+from agent.review.demands import Demand, demands
 from agent.stub import code_tree, is_unfinished
 from memory.records import Problem
 

@@ -1,0 +1,1 @@
+"""How well a program is written, apart from whether it is right."""
