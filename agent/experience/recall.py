@@ -1,6 +1,6 @@
 """What long-term memory has to say about a task or a failure, within a time and token limit.
 
-Memory never fails an answer: a store that is slow or down recalls nothing, which is logged and counted by the caller.
+Memory never fails an answer: a store that is slow or down recalls nothing, which is logged.
 """
 
 from __future__ import annotations

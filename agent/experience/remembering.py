@@ -60,7 +60,7 @@ def remembered(
     model_version: str = "",
     trajectory_id: str = "",
 ) -> Experience:
-    """A solution. The same program for the same statement is the same experience, whoever's request it came from."""
+    """A solution. The same program for the same statement is the same experience, whichever request it came from."""
     known = fingerprint(problem.statement)
     return Experience(
         id=_id(tenant, known, code),
@@ -116,9 +116,7 @@ def _overcome(trajectory: Trajectory, program: str) -> list[tuple[Failure, str]]
         failed = failure(attempt)
         if failed is None or not attempt.candidate.code:
             continue
-        before, after = (
-            text.strip("\n").split("\n") for text in (_alone(trajectory.problem, attempt.candidate.code), program)
-        )
+        before = _alone(trajectory.problem, attempt.candidate.code).strip("\n").split("\n")
         likeness = difflib.SequenceMatcher(None, before, after, autojunk=False).ratio()
         if likeness >= _LIKENESS:
             candidates.append((likeness, failed, "\n".join(difflib.unified_diff(before, after, lineterm="", n=2))))

@@ -36,9 +36,10 @@ async def reused(
     """
     if not problem.visible or any(message["role"] == "assistant" for message in messages):
         return []
+    asked = fingerprint(problem.statement)
     for hit in [hit for hit in recalled if hit.similarity >= floor][:_MOST]:
         experience = hit.experience
-        if experience.problem == fingerprint(problem.statement) and time.time() - experience.created < _AGAIN_S:
+        if experience.problem == asked and time.time() - experience.created < _AGAIN_S:
             continue
         code = renamed(experience, problem.entry_point)
         with run.busy("sandbox"):
