@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
 from dataclasses import asdict
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from memory.errors import MemoryFailure
 from memory.trajectories import Feedback
 from memory.wire import to_plain
-from server.api.common import PartsOf, Tenant, json_body
+from server.api.common import PartsOf, Tenant, json_body, stored
 from server.disconnect import unless_disconnected
-from server.errors import ApiError, not_ready, overloaded
+from server.errors import ApiError, overloaded
 from server.schemas.completion import verdict_wire
 from server.schemas.execute import parse_execute
 from server.schemas.validation import parse
@@ -23,8 +21,6 @@ from server.schemas.validation import parse
 router = APIRouter(prefix="/burnish")
 
 _BUSY_SECONDS = 2.0
-
-Result = TypeVar("Result")
 
 
 class FeedbackRequest(BaseModel):
@@ -59,17 +55,17 @@ async def trajectories(
     before: Annotated[float | None, Query(description="Unix time; pass the last `started` to page on")] = None,
 ) -> dict[str, Any]:
     """The caller's newest trajectories, one line each."""
-    found = await _stored(parts.store.newest(limit, before, tenant))
+    found = await stored(parts.store.newest(limit, before, tenant))
     return {"object": "list", "data": [asdict(summary) for summary in found], "has_more": len(found) == limit}
 
 
 @router.get("/trajectories/{trajectory_id}")
 async def trajectory(trajectory_id: str, parts: PartsOf, tenant: Tenant) -> dict[str, Any]:
     """One trajectory with every attempt and its feedback."""
-    found = await _stored(parts.store.get(trajectory_id, tenant))
+    found = await stored(parts.store.get(trajectory_id, tenant))
     if found is None:
         raise _unknown(trajectory_id)
-    said = await _stored(parts.store.feedback(trajectory_id))
+    said = await stored(parts.store.feedback(trajectory_id))
     return {**to_plain(found), "feedback": [asdict(feedback) for feedback in said]}
 
 
@@ -78,18 +74,11 @@ async def feedback(request: Request, parts: PartsOf, tenant: Tenant) -> dict[str
     """Keep whether the user took the answer; a rejected one is not remembered."""
     said = parse(FeedbackRequest, await json_body(request, parts.settings.http.max_body_mb))
     kept = Feedback(accepted=said.accepted, comment=said.comment, time=time.time())
-    if not await _stored(parts.store.add_feedback(said.trajectory_id, kept, tenant)):
+    if not await stored(parts.store.add_feedback(said.trajectory_id, kept, tenant)):
         raise _unknown(said.trajectory_id)
     if not said.accepted and parts.memory is not None:
-        await _stored(parts.memory.learning.withdraw(said.trajectory_id, tenant))
+        await stored(parts.memory.learning.withdraw(said.trajectory_id, tenant))
     return {"trajectory_id": said.trajectory_id, "accepted": said.accepted}
-
-
-async def _stored(call: Awaitable[Result]) -> Result:
-    try:
-        return await call
-    except MemoryFailure as error:
-        raise not_ready(str(error), 5.0) from error
 
 
 def _unknown(trajectory_id: str) -> ApiError:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from collections.abc import Awaitable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
+from memory.errors import MemoryFailure
 from server.admission import tenant_of
-from server.errors import ApiError, bad_request
+from server.errors import ApiError, bad_request, not_ready
 from server.parts import Parts
+
+Result = TypeVar("Result")
 
 
 def parts_of(request: Request) -> Parts:
@@ -51,6 +55,14 @@ async def json_body(request: Request, limit_mb: float) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise bad_request(f"the body must be a JSON object, not {type(data).__name__}")
     return data
+
+
+async def stored(call: Awaitable[Result]) -> Result:
+    """What a store answers. Raises ApiError 503 while it fails."""
+    try:
+        return await call
+    except MemoryFailure as error:
+        raise not_ready(str(error), 5.0) from error
 
 
 def _too_large(limit_mb: float) -> ApiError:

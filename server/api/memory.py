@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
-from memory.errors import MemoryFailure
 from memory.experience import Selection
 from memory.wire import to_json, to_plain
-from server.api.common import PartsOf, Tenant, json_body
-from server.errors import ApiError, not_ready
+from server.api.common import PartsOf, Tenant, json_body, stored
+from server.errors import ApiError
 from server.memories import Memories
 from server.parts import Parts
 from server.schemas.validation import parse
 
 router = APIRouter(prefix="/burnish/memory")
-
-Result = TypeVar("Result")
 
 
 class ImportRequest(BaseModel):
@@ -49,7 +46,7 @@ class PurgeRequest(BaseModel):
 @router.get("")
 async def stats(parts: PartsOf, tenant: Tenant) -> dict[str, Any]:
     """Counts and sizes."""
-    return asdict(await _done(_memories(parts).stats(tenant)))
+    return asdict(await stored(_memories(parts).stats(tenant)))
 
 
 @router.get("/search")
@@ -61,7 +58,7 @@ async def search(
     limit: Annotated[int, Query(ge=1, le=100)] = 8,
 ) -> dict[str, Any]:
     """What a request with this text would be reminded of."""
-    found = await _done(_memories(parts).search(tenant, q, kind, limit))
+    found = await stored(_memories(parts).search(tenant, q, kind, limit))
     return {"object": "list", "data": [to_plain(hit) for hit in found]}
 
 
@@ -82,7 +79,7 @@ async def import_(request: Request, parts: PartsOf, tenant: Tenant) -> dict[str,
     """Remember what the caller brings."""
     memories = _memories(parts)
     asked = parse(ImportRequest, await json_body(request, parts.settings.http.max_body_mb))
-    return asdict(await _done(memories.add(tenant, asked.lines, time.time(), trust=asked.trust)))
+    return asdict(await stored(memories.add(tenant, asked.lines, time.time(), trust=asked.trust)))
 
 
 @router.post("/purge")
@@ -91,17 +88,10 @@ async def purge(request: Request, parts: PartsOf, tenant: Tenant) -> dict[str, A
     memories = _memories(parts)
     asked = parse(PurgeRequest, await json_body(request, parts.settings.http.max_body_mb))
     selection = replace(Selection(**asked.model_dump()), tenant=tenant)
-    return asdict(await _done(memories.purge(selection)))
+    return asdict(await stored(memories.purge(selection)))
 
 
 def _memories(parts: Parts) -> Memories:
     if parts.memories is None:
         raise ApiError(503, "memory_unavailable", f"this server remembers nothing: {parts.forgetful}")
     return parts.memories
-
-
-async def _done(call: Awaitable[Result]) -> Result:
-    try:
-        return await call
-    except MemoryFailure as error:
-        raise not_ready(str(error), 5.0) from error
