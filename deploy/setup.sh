@@ -60,7 +60,7 @@ server() {
     make_venv .venv
     install .venv --upgrade 'pip>=25.1' # that version has the raw progress that model downloads read
     torch_index .venv
-    install .venv "${extra[@]}" --editable '.[dev]'
+    install .venv "${extra[@]}" --editable '.[dev,train]'
 }
 
 engine() {

@@ -1,0 +1,1 @@
+"""Learning from stored attempts: datasets, credit, the trainer, and adapters on their way to the engine."""
