@@ -7,11 +7,11 @@ database has committed to disk.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -23,9 +23,12 @@ from memory.records import Trajectory
 from memory.wire import from_json, to_json
 
 Result = TypeVar("Result")
+Query = TypeVar("Query", bound=sa.Select[Any])
 
 _AT_ONCE = 500
 """Rows in one statement."""
+_READ_AT_ONCE = 32
+"""Whole records in one statement: one may have a megabyte."""
 
 _METADATA = sa.MetaData()
 _TRAJECTORIES = sa.Table(
@@ -86,6 +89,13 @@ class TrajectoryStore(Protocol):
 
     async def newest(self, limit: int, before: float | None = None, tenant: str | None = None) -> Sequence[Summary]:
         """The newest trajectories that started before the given Unix time."""
+
+    def select(self, selection: Selection, model_version: str | None = None) -> AsyncIterator[Trajectory]:
+        """The selected trajectories, of one model version or of all, oldest first; read some at a time. `ids` of the
+        selection are those of experiences and not looked at."""
+
+    async def known(self, ids: Sequence[str]) -> Set[str]:
+        """Those of the ids that are stored."""
 
     async def add_feedback(self, trajectory_id: str, feedback: Feedback, tenant: str | None = None) -> bool:
         """Keep what the user did with the answer; False if the trajectory is not known."""
@@ -152,6 +162,32 @@ class SqlTrajectoryStore:
         rows = await self._call(lambda connection: connection.execute(query).mappings().all())
         return [Summary(**row) for row in rows]
 
+    async def select(self, selection: Selection, model_version: str | None = None) -> AsyncIterator[Trajectory]:
+        """See TrajectoryStore.select."""
+        columns = _TRAJECTORIES.c
+        query = _selected(sa.select(columns.started, columns.id, columns.record), selection)
+        if model_version is not None:
+            query = query.where(columns.model_version == model_version)
+        query = query.order_by(columns.started, columns.id).limit(_READ_AT_ONCE)
+        rest = query
+        while rows := await self._call(lambda connection, query=rest: connection.execute(query).all()):
+            for row in rows:
+                yield from_json(Trajectory, row.record)
+            last = rows[-1]
+            rest = query.where(sa.tuple_(columns.started, columns.id) > (last.started, last.id))
+
+    async def known(self, ids: Sequence[str]) -> Set[str]:
+        """See TrajectoryStore.known."""
+
+        def look(connection: sa.Connection) -> Set[str]:
+            found: set[str] = set()
+            for start in range(0, len(ids), _AT_ONCE):
+                part = _TRAJECTORIES.c.id.in_(ids[start : start + _AT_ONCE])
+                found.update(connection.execute(sa.select(_TRAJECTORIES.c.id).where(part)).scalars())
+            return found
+
+        return await self._call(look)
+
     async def add_feedback(self, trajectory_id: str, feedback: Feedback, tenant: str | None = None) -> bool:
         """See TrajectoryStore.add_feedback."""
         known = sa.select(_TRAJECTORIES.c.id).where(_TRAJECTORIES.c.id == trajectory_id)
@@ -184,15 +220,7 @@ class SqlTrajectoryStore:
     async def purge(self, selection: Selection) -> Sequence[str]:
         """See TrajectoryStore.purge. A SQLite file is written anew, so that nothing of them stays in it."""
         columns = _TRAJECTORIES.c
-        chosen = sa.select(columns.id)
-        if selection.tenant is not None:
-            chosen = chosen.where(columns.tenant == selection.tenant)
-        if selection.trajectory_id is not None:
-            chosen = chosen.where(columns.id == selection.trajectory_id)
-        if selection.since is not None:
-            chosen = chosen.where(columns.started >= selection.since)
-        if selection.until is not None:
-            chosen = chosen.where(columns.started < selection.until)
+        chosen = _selected(sa.select(columns.id), selection)
 
         def forget(connection: sa.Connection) -> Sequence[str]:
             ids = connection.execute(chosen).scalars().all()
@@ -228,6 +256,20 @@ class SqlTrajectoryStore:
         except SQLAlchemyError as error:
             where = self._engine.url.render_as_string(hide_password=True)
             raise StoreUnavailable(f"trajectory store {where}: {getattr(error, 'orig', None) or error}") from error
+
+
+def _selected(query: Query, selection: Selection) -> Query:
+    """The rows of `query` that the selection means."""
+    columns = _TRAJECTORIES.c
+    if selection.tenant is not None:
+        query = query.where(columns.tenant == selection.tenant)
+    if selection.trajectory_id is not None:
+        query = query.where(columns.id == selection.trajectory_id)
+    if selection.since is not None:
+        query = query.where(columns.started >= selection.since)
+    if selection.until is not None:
+        query = query.where(columns.started < selection.until)
+    return query
 
 
 def _durable(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:

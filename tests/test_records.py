@@ -6,11 +6,13 @@ import asyncio
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from memory.errors import StoreUnavailable
+from memory.experience import Selection
 from memory.records import (
     AssertTest,
     Attempt,
@@ -89,6 +91,22 @@ async def test_the_store_keeps_finds_and_pages(tmp_path: Path) -> None:
     assert not await store.add_feedback("t1", said, tenant="b") and not await store.add_feedback("none", said)
     assert list(await store.feedback("t1")) == [said]
     await store.check()
+    await store.aclose()
+
+
+async def test_a_selection_is_read_oldest_first_and_whole(tmp_path: Path) -> None:
+    store = await SqlTrajectoryStore.open(tmp_path / "db.sqlite")
+    for number in range(70):
+        made = trajectory(f"t{number:02}", float(number // 3), tenant="a" if number % 2 else "b")
+        await store.append(replace(made, model_version="base" if number < 60 else "actor@1"))
+    every = [one.id async for one in store.select(Selection())]
+    assert every == [f"t{number:02}" for number in range(70)], "equal times do not lose a row between two reads"
+    later = store.select(Selection(tenant="a", since=15.0, until=22.0), model_version="actor@1")
+    assert [one.id async for one in later] == ["t61", "t63", "t65"]
+    assert [one.id async for one in store.select(Selection(trajectory_id="t07"))] == ["t07"]
+    first = await anext(aiter(store.select(Selection())))
+    assert first == trajectory("t00", 0.0, tenant="b")
+    assert await store.known(["t03", "nothing", "t69"]) == {"t03", "t69"} and await store.known([]) == set()
     await store.aclose()
 
 
