@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -170,7 +171,7 @@ class SqlTrajectoryStore:
             query = query.where(columns.model_version == model_version)
         query = query.order_by(columns.started, columns.id).limit(_READ_AT_ONCE)
         rest = query
-        while rows := await self._call(lambda connection, query=rest: connection.execute(query).all()):
+        while rows := await self._call(partial(_fetched, rest)):
             for row in rows:
                 yield from_json(Trajectory, row.record)
             last = rows[-1]
@@ -256,6 +257,10 @@ class SqlTrajectoryStore:
         except SQLAlchemyError as error:
             where = self._engine.url.render_as_string(hide_password=True)
             raise StoreUnavailable(f"trajectory store {where}: {getattr(error, 'orig', None) or error}") from error
+
+
+def _fetched(query: sa.Select[Any], connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+    return connection.execute(query).all()
 
 
 def _selected(query: Query, selection: Selection) -> Query:
