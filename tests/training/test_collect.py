@@ -414,7 +414,7 @@ async def test_in_the_real_sandbox_from_the_command_line(tmp_path: Path) -> None
 
 async def test_helpers_of_the_tests_are_there_though_the_program_does_not_use_them(tmp_path: Path) -> None:
     """LeetCode's tests build lists with a helper from the prelude."""
-    wanted = next(one for one in load(data_file("leetcode_train.jsonl.gz")) if "list_node(" in one.hidden[0].source)
+    wanted = next(one for one in load(data_file("leetcode_train.jsonl.gz")) if "list_node(" in repr(one.hidden))
     store = await SqlTrajectoryStore.open(tmp_path / "trajectories.sqlite")
     engine = ScriptedEngine(lambda body, index: f"```python\n{wanted.reference}\n```")
     async with (
