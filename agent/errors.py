@@ -5,6 +5,7 @@ AgentError
 │   ├── EngineUnavailable  refused, timed out, cut off or 5xx: worth a retry
 │   └── EngineRefused      4xx: the request itself is wrong; `.status` and `.body` tell
 ├── IsolationUnavailable   this machine cannot isolate programs; `.missing` says what to install
+├── AdapterError           an adapter's folder is not whole, not servable, or cannot be written
 ├── BadTests               tests that cannot be run: syntax errors, unknown shapes
 └── UnknownLanguage        programs in this language are never run
 """
@@ -39,6 +40,10 @@ class IsolationUnavailable(AgentError):
     def __init__(self, missing: tuple[str, ...]) -> None:
         super().__init__("programs cannot be isolated here: " + "; ".join(missing))
         self.missing = missing
+
+
+class AdapterError(AgentError):
+    """An adapter's folder is not whole, cannot be served, or cannot be written."""
 
 
 class BadTests(AgentError):

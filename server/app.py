@@ -10,13 +10,23 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from server.api import burnish, chat, health, memory, models
+from server.api import adapters, burnish, chat, health, memory, models, tokenize
 from server.errors import ApiError
 from server.metrics import Metrics
 from server.middleware import RequestFrame
 from server.parts import open_parts
 from server.schemas.validation import explain
 from server.settings import Settings
+
+_ROUTERS = (
+    chat.router,
+    models.router,
+    tokenize.router,
+    burnish.router,
+    adapters.router,
+    memory.router,
+    health.router,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -31,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
             parts.stopping = True
 
     app = FastAPI(title="Burnish", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
-    for router in (chat.router, models.router, burnish.router, memory.router, health.router):
+    for router in _ROUTERS:
         app.include_router(router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Mapping
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, TypeVar
 
 from starlette.responses import StreamingResponse
@@ -36,11 +36,19 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, Result
 class LiveStream(StreamingResponse):
     """A streamed response whose source is closed the moment its client leaves, not at the next frame."""
 
-    def __init__(self, frames: AsyncGenerator[bytes], media_type: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        frames: AsyncGenerator[bytes],
+        media_type: str,
+        headers: Mapping[str, str],
+        opened: AsyncExitStack | None = None,
+    ) -> None:
+        """`opened` is closed at the end, also if no frame was ever asked for."""
         super().__init__(frames, media_type=media_type, headers=headers)
         self._frames = frames
+        self._opened = opened or AsyncExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the frames."""
-        async with aclosing(self._frames):
+        async with self._opened, aclosing(self._frames):
             await unless_disconnected(receive, self.stream_response(send))

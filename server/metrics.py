@@ -53,6 +53,15 @@ class Metrics:
             "burnish_memory_failures", "Times that memory could not keep something", registry=self.registry
         )
         self.cancelled = Counter("burnish_cancelled", "Requests whose client went away", registry=self.registry)
+        self.adapter_events = Counter(
+            "burnish_adapter_events", "What became of adapters", ["event"], registry=self.registry
+        )
+        self.adapters_loaded = Gauge(
+            "burnish_adapters_loaded", "Adapters that every replica of the engine holds", registry=self.registry
+        )
+        self.version_answers = Counter(
+            "burnish_version_answers", "Refined answers by version", ["version", "verdict"], registry=self.registry
+        )
 
     def text(self) -> str:
         """Prometheus exposition format."""

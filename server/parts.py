@@ -21,6 +21,9 @@ from memory.experience import ExperienceStore
 from memory.experience_store import DurableExperienceStore
 from memory.recent import Recent
 from memory.trajectories import SqlTrajectoryStore, TrajectoryStore
+from server.adapters.registry import Registry
+from server.adapters.replicas import Replicas
+from server.adapters.service import Adapters
 from server.engine.client import EngineClient
 from server.engine.link import EngineLink
 from server.engine.process import ManagedEngine
@@ -42,6 +45,7 @@ class Parts:
     settings: Settings
     metrics: Metrics
     link: EngineLink
+    adapters: Adapters
     store: TrajectoryStore
     outbox: Outbox
     sandbox: Sandbox | None
@@ -87,7 +91,7 @@ async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Part
         saver = await stack.enter_async_context(
             AsyncSqliteSaver.from_conn_string(str(settings.data_dir / "checkpoints.sqlite"))
         )
-        link = await _open_engine(settings, stack)
+        link, adapters = await _open_engine(settings, metrics, stack)
         sandbox, missing = await _open_sandbox(settings, stack)
         memory, forgetful = await _open_memory(settings, store, metrics, stack)
         memories = None
@@ -98,6 +102,7 @@ async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Part
             refiner = Refiner(
                 graph=build_graph(saver),
                 policy=_policy(settings, link, stack),
+                adapters=adapters,
                 sandbox=sandbox,
                 outbox=outbox,
                 metrics=metrics,
@@ -109,6 +114,7 @@ async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Part
             settings=settings,
             metrics=metrics,
             link=link,
+            adapters=adapters,
             store=store,
             outbox=outbox,
             sandbox=sandbox,
@@ -129,18 +135,43 @@ def _policy(settings: Settings, link: EngineLink, stack: AsyncExitStack) -> Poli
     return recorded
 
 
-async def _open_engine(settings: Settings, stack: AsyncExitStack) -> EngineLink:
+async def _open_engine(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> tuple[EngineLink, Adapters]:
+    """The engine and its adapters, which are loaded into it before it gets traffic."""
+    registry = Registry(settings.data_dir / "adapters")
+
+    def adapters_of(link: EngineLink, engine: ManagedEngine | None) -> Adapters:
+        def base_digest() -> str | None:
+            return engine.model.digest if engine is not None and engine.model is not None else None
+
+        return Adapters(
+            registry,
+            Replicas([link.client]),
+            link,
+            settings.adapters,
+            metrics,
+            max_rank=settings.engine.max_lora_rank,
+            base_digest=base_digest,
+        )
+
     if settings.engine.url is not None:
         key = settings.engine.api_key
         client = EngineClient(settings.engine.url, key.get_secret_value() if key else None)
         stack.push_async_callback(client.aclose)
-        return EngineLink(client, None)
-    engine = ManagedEngine(settings.engine, settings.data_dir)
-    client = EngineClient(engine.url)
-    stack.push_async_callback(client.aclose)
-    stack.push_async_callback(engine.stop)
-    await engine.start()
-    return EngineLink(client, engine.model_name, engine)
+        link = EngineLink(client, None)
+        adapters = adapters_of(link, None)
+        if registry.names():
+            await adapters.prepare()
+    else:
+        engine = ManagedEngine(settings.engine, settings.data_dir, prepare=lambda: adapters.prepare())
+        client = EngineClient(engine.url)
+        stack.push_async_callback(client.aclose)
+        stack.push_async_callback(engine.stop)
+        link = EngineLink(client, engine.model_name, engine)
+        adapters = adapters_of(link, engine)
+        await engine.start()
+    stack.push_async_callback(adapters.aclose)
+    adapters.start()
+    return link, adapters
 
 
 async def _open_memory(

@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from agent.answer import answer_text
@@ -26,6 +26,8 @@ from agent.trajectory import trajectory
 from memory.experience import ExperienceStore
 from memory.recent import Key, Recent
 from memory.records import Attempt, Sampling, TestSource, Totals, Trajectory
+from server.adapters.service import Adapters, Models
+from server.adapters.watch import Ending
 from server.errors import ApiError, bad_request, context_too_long, not_ready
 from server.learning import Learning, Lesson
 from server.metrics import Metrics
@@ -87,6 +89,7 @@ class Refiner:
 
     graph: Graph
     policy: Policy
+    adapters: Adapters
     sandbox: Sandbox
     outbox: Outbox
     metrics: Metrics
@@ -128,8 +131,21 @@ class Refiner:
             context_length=context_length,
         )
 
-    async def run(self, request: Request, tenant: str, tell: Callable[[str], None] = lambda line: None) -> Answer:
-        """Refine and store the trajectory, also when cancelled. Raises ApiError when there is nothing to answer."""
+    async def run(
+        self,
+        request: Request,
+        tenant: str,
+        tell: Callable[[str], None] = lambda line: None,
+        *,
+        version: str | None = None,
+    ) -> Answer:
+        """Refine and store the trajectory, also when cancelled. The version, if none is given the live one, stays the
+        same until the end. Raises ApiError when there is nothing to answer."""
+        with self.adapters.pinned(version) as models:
+            chosen = replace(request, sampling=replace(request.sampling, model=models.actor))
+            return await self._run(chosen, models, tenant, tell)
+
+    async def _run(self, request: Request, models: Models, tenant: str, tell: Callable[[str], None]) -> Answer:
         run, started, memory = Run(tell), time.time(), self.memory
         status: Literal["finished", "deadline", "cancelled", "failed"] = "failed"
         detail = ""
@@ -137,7 +153,7 @@ class Refiner:
         services = Services(
             policy=self.policy,
             sandbox=self.sandbox,
-            critic=VerdictTokenCritic(self.policy, request.sampling.model),
+            critic=VerdictTokenCritic(self.policy, models.critic),
             run=run,
             recall=Recall(memory.experiences, tenant, memory.settings) if memory else None,
             recent=memory.recent.recent(session) if memory else (),
@@ -157,6 +173,9 @@ class Refiner:
             raise
         except EngineRefused as error:
             detail = str(error)
+            if error.status == 404 and self.adapters.knows(models.actor):
+                self.adapters.lost(models.actor)
+                raise not_ready(f"the engine has lost {models.actor}; it is loaded again", 10.0) from error
             raise bad_request(f"the engine refused the request: {error.body[:300]}") from error
         except EngineUnavailable as error:
             detail = str(error)
@@ -171,6 +190,8 @@ class Refiner:
                 started=started,
                 detail=detail,
             )
+            if status != "cancelled":
+                self.adapters.saw(models, _ended(finished, status))
             if memory is not None and request.budget.memory:
                 memory.learning.learn(Lesson(finished, session))
             if status in ("cancelled", "failed"):
@@ -253,6 +274,15 @@ class Refiner:
         for attempt in answer.attempts:
             if attempt.verdict is not None:
                 self.metrics.sandbox_runs.labels(attempt.verdict.outcome).inc()
+
+
+def _ended(finished: Trajectory, status: str) -> Ending:
+    """How a refinement ended, for the watch over versions."""
+    verified: bool | None = None
+    if finished.accepted is not None:
+        said = claim(finished.problem, finished.attempts[finished.accepted])
+        verified = None if said == "unverified" else said == "passed"
+    return Ending(verified=verified, failed=status == "failed", seconds=finished.ended - finished.started)
 
 
 def session_of(messages: Sequence[Message], tenant: str) -> Key:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from agent.settings import Frozen, MemorySettings, RefineSettings, SandboxSettings
+from server.adapters.settings import AdapterSettings
 from server.engine.settings import EngineSettings
 
 _PREFIX = "BURNISH_"
@@ -52,6 +54,17 @@ class StoreSettings(Frozen):
     """Whether stored trajectories may be trained on."""
 
 
+class TrainingSettings(Frozen):
+    """How `burnish train` is run."""
+
+    python: Path | None = None
+    """Interpreter of an environment with the extra `train`; None is the server's own."""
+
+    def interpreter(self) -> Path:
+        """The trainer's python."""
+        return self.python or Path(sys.executable)
+
+
 class Settings(BaseSettings):
     """Everything `burnish serve` can be told."""
 
@@ -67,6 +80,8 @@ class Settings(BaseSettings):
     sandbox: SandboxSettings = SandboxSettings()
     memory: MemorySettings = MemorySettings()
     store: StoreSettings = StoreSettings()
+    adapters: AdapterSettings = AdapterSettings()
+    training: TrainingSettings = TrainingSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -14,8 +14,8 @@ from server import stream
 from server.api.common import PartsOf, Tenant, json_body
 from server.api.passthrough import pass_through
 from server.disconnect import LiveStream, unless_disconnected
-from server.engine.link import EngineLink
 from server.errors import ApiError, bad_request
+from server.parts import Parts
 from server.refine import Answer
 from server.schemas.chat import ChatRequest, parse_chat
 from server.schemas.completion import completion
@@ -33,7 +33,7 @@ async def chat_completions(request: Request, parts: PartsOf, tenant: Tenant) -> 
     body = await json_body(request, parts.settings.http.max_body_mb)
     chat = parse_chat(body)
     base = await parts.link.base()
-    served = await _served_model(chat.model, base.name, parts.link)
+    served = await _served_model(chat, base.name, parts)
     refine, reason = _route(chat)
     request.state.log |= {"mode": "refined" if refine else "pass_through", "reason": reason, "stream": chat.stream}
     with parts.metrics.inflight.labels(request.state.log["mode"]).track_inprogress():
@@ -44,7 +44,7 @@ async def chat_completions(request: Request, parts: PartsOf, tenant: Tenant) -> 
 
     async def work(tell: Callable[[str], None]) -> Answer:
         with parts.metrics.inflight.labels("refined").track_inprogress():
-            answer = await refiner.run(prepared, tenant, tell)
+            answer = await refiner.run(prepared, tenant, tell, version=chat.options.version)
         request.state.log |= _log_fields(answer)
         return answer
 
@@ -59,17 +59,27 @@ async def chat_completions(request: Request, parts: PartsOf, tenant: Tenant) -> 
     return JSONResponse(completion(answer, completion_id, chat.model, trace=chat.options.trace), headers=headers)
 
 
-async def _served_model(name: str, base: str, link: EngineLink) -> str:
-    """The engine's name for the requested model. Raises ApiError 404 that lists what exists."""
+async def _served_model(chat: ChatRequest, base: str, parts: Parts) -> str:
+    """The engine's name for the requested model; what is refined chooses its version when it begins. Raises ApiError:
+    404 that lists the models, 400 that lists the versions."""
+    name, version = chat.model, chat.options.version
     if name == REFINED_MODEL:
-        return base
-    names = [model.name for model in link.listed]
+        return base if version is None else parts.adapters.choose(version).actor
+    if version is not None:
+        raise bad_request(f"burnish.version goes with the model {REFINED_MODEL!r}", param="burnish.version")
+    names = _names(parts)
     if name not in names:
-        names = [model.name for model in await link.look()]
+        await parts.link.look()
+        names = _names(parts)
     if name not in names:
         known = ", ".join([REFINED_MODEL, *names])
         raise ApiError(404, "model_not_found", f"there is no model {name!r}; choose one of: {known}", param="model")
     return name
+
+
+def _names(parts: Parts) -> list[str]:
+    """The engine's models, without versions that are not proved or are being let go."""
+    return [model.name for model in parts.link.listed if parts.adapters.serves(model.name)]
 
 
 def _route(chat: ChatRequest) -> tuple[bool, str]:

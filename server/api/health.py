@@ -45,8 +45,8 @@ async def ready(parts: PartsOf) -> JSONResponse:
 
 @router.get("/version")
 async def versions(parts: PartsOf) -> dict[str, Any]:
-    """Server, API and model."""
-    return {"server": version("burnish"), "api": "v1", "model": parts.link.base_name}
+    """Server, API, model and its live versions."""
+    return {"server": version("burnish"), "api": "v1", "model": parts.link.base_name, "live": parts.adapters.live()}
 
 
 @router.get("/metrics")

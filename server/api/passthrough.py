@@ -36,6 +36,7 @@ async def pass_through(request: Request, parts: Parts, chat: ChatRequest, body: 
         ]
     opened = AsyncExitStack()
     try:
+        opened.enter_context(parts.adapters.using(body["model"]))
         response = await opened.enter_async_context(parts.link.client.forward("/v1/chat/completions", sent))
         if response.status_code >= 400:
             raise _engine_error(response.status_code, (await response.aread()).decode(errors="replace"))
@@ -49,24 +50,23 @@ async def pass_through(request: Request, parts: Parts, chat: ChatRequest, body: 
     except BaseException:
         await opened.aclose()
         raise
-    return LiveStream(_relay(opened, response, renamed), stream.MEDIA_TYPE, stream.HEADERS)
+    return LiveStream(_relay(response, renamed), stream.MEDIA_TYPE, stream.HEADERS, opened)
 
 
-async def _relay(opened: AsyncExitStack, response: httpx.Response, renamed: str | None) -> AsyncGenerator[bytes]:
+async def _relay(response: httpx.Response, renamed: str | None) -> AsyncGenerator[bytes]:
     """The engine's frames; a stream that breaks ends with one error frame and `[DONE]`."""
-    async with opened:
-        try:
-            if renamed is None:
-                async for piece in response.aiter_bytes():
-                    yield piece
-            else:
-                async for line in response.aiter_lines():
-                    if line.startswith("data:"):
-                        yield _renamed(line[5:].strip(), renamed)
-        except httpx.HTTPError as error:
-            broken = ApiError(502, "engine_failed", f"the engine cut the stream: {type(error).__name__}")
-            yield stream.frame(broken.body())
-            yield stream.DONE
+    try:
+        if renamed is None:
+            async for piece in response.aiter_bytes():
+                yield piece
+        else:
+            async for line in response.aiter_lines():
+                if line.startswith("data:"):
+                    yield _renamed(line[5:].strip(), renamed)
+    except httpx.HTTPError as error:
+        broken = ApiError(502, "engine_failed", f"the engine cut the stream: {type(error).__name__}")
+        yield stream.frame(broken.body())
+        yield stream.DONE
 
 
 def _renamed(data: str, model: str) -> bytes:

@@ -56,6 +56,11 @@ class EngineClient:
             raise EngineUnavailable(f"the engine at {self.url} lists no model")
         return listed
 
+    async def adapters(self) -> dict[str, str]:
+        """The adapters it holds, with the folder of each. Raises EngineUnavailable."""
+        entries = (await self._json("/v1/models")).get("data") or []
+        return {entry["id"]: str(entry.get("root")) for entry in entries if entry.get("parent") is not None}
+
     async def metrics(self) -> str:
         """The engine's Prometheus text; empty if it has none or does not answer."""
         try:

@@ -32,6 +32,7 @@ class BurnishOptions(BaseModel):
     max_rounds: int | None = Field(default=None, ge=0)
     deadline_s: float | None = Field(default=None, gt=0)
     refine: bool = True
+    version: str | None = None
     memory: bool | None = None
     critic: bool | None = None
     repair: bool | None = None

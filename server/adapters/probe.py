@@ -1,0 +1,178 @@
+"""Proof that the engine answers with the weights that were trained, not with the base model's or another version's.
+
+Leg 1, weights: the log-probabilities of given texts, from the engine, must be nearer to those that the trainer computed
+with the adapter than to those of the base model, and near them. The texts' tokens are compared where trainer and base
+differ most; elsewhere a base model in the adapter's place would not be seen. Leg 2, cache: such requests skip the
+engine's prefix cache, so a long text is sent twice without them and the token that follows is compared.
+
+The engine's base model is asked for the same texts first: what it differs from the trainer's by is noise of arithmetic,
+and an adapter that differs from the base model by little more cannot be proved ("indistinguishable").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import fsum
+from typing import Any, Literal
+
+import httpx
+
+from agent.adapters import Adapter, NextToken, ProbePrompt
+from agent.errors import EngineUnavailable
+from server.engine.client import EngineClient
+
+Result = Literal["passed", "failed", "indistinguishable"]
+
+_TELLING = 4
+"""Compared is the quarter of the tokens where adapter and base model differ most."""
+_ABOVE_NOISE = 2.0
+"""How many times the noise the adapter must differ from the base model to be told from it."""
+_NEARER = 0.5
+"""How near to the trained values, as a share of the distance to the base model's."""
+_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """When values are equal."""
+
+    cap: float
+    """Largest mean difference, in log-probability, between what was trained and what is served."""
+    floor: float
+    """Smallest mean difference between adapter and base model that is looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What was found on one replica. All distances are means of absolute differences of log-probabilities."""
+
+    result: Result
+    reason: str = ""
+    """Why it is not passed."""
+    replica: str = ""
+    distance: float = 0.0
+    """Served to trained."""
+    to_base: float = 0.0
+    """Served to base."""
+    separation: float = 0.0
+    """Trained to base."""
+    noise: float = 0.0
+    """The engine's base model to the trainer's."""
+    cached: float | None = None
+    """Served to trained of the token after the repeated text; None if that was not asked."""
+
+
+async def prove(client: EngineClient, adapter: Adapter, base: str, bounds: Bounds, *, cache: bool = True) -> Proof:
+    """Compare what the replica answers as `adapter` with the adapter's probe. `base` is the base model's name there;
+    without `cache` leg 2 is left out, which has nothing to find in an engine that just started.
+
+    Raises EngineUnavailable.
+    """
+    prompts = adapter.probe.prompts
+    trained = [value for prompt in prompts for value in prompt.trained]
+    plain = [value for prompt in prompts for value in prompt.base]
+    if not trained:
+        return Proof(result="failed", reason="its probe holds no text", replica=client.url)
+    served_base = await _scored(client, base, prompts)
+    served = await _scored(client, adapter.name, prompts)
+    if served is None or served_base is None:
+        return Proof(result="failed", reason="the engine tells no log-probabilities of prompts", replica=client.url)
+    telling = sorted(range(len(trained)), key=lambda place: -abs(trained[place] - plain[place]))
+    telling = telling[: max(1, len(trained) // _TELLING)]
+    found = Proof(
+        result="passed",
+        replica=client.url,
+        distance=_mean(served, trained, telling),
+        to_base=_mean(served, plain, telling),
+        separation=_mean(trained, plain, telling),
+        noise=_mean(served_base, plain, telling),
+    )
+    verdict = _judged(found, _mean(served, trained, range(len(trained))), bounds)
+    if verdict.result != "passed" or not cache or adapter.probe.repeated is None:
+        return verdict
+    return await _repeated(client, adapter.name, adapter.probe.repeated, verdict, bounds)
+
+
+def _judged(found: Proof, everywhere: float, bounds: Bounds) -> Proof:
+    """Leg 1. `everywhere` is the distance over all tokens."""
+    if found.noise > bounds.cap:
+        return _with(
+            found, "failed", f"the engine's base model is not the trained one: it differs by {found.noise:.3f}"
+        )
+    if found.separation < max(bounds.floor, _ABOVE_NOISE * found.noise):
+        reason = (
+            f"it differs from the base model by {found.separation:.4f} on its own probe, and engine and trainer by "
+            f"{found.noise:.4f}: nothing can be proved"
+        )
+        return _with(found, "indistinguishable", reason)
+    if found.distance >= _NEARER * found.to_base:
+        reason = (
+            f"the engine answers with other weights: {found.distance:.4f} from what was trained, {found.to_base:.4f} "
+            "from the base model"
+        )
+        return _with(found, "failed", reason)
+    if max(everywhere, found.distance) > bounds.cap:
+        reason = f"the engine is {max(everywhere, found.distance):.3f} from what was trained; at most {bounds.cap:g}"
+        return _with(found, "failed", reason)
+    return found
+
+
+async def _repeated(client: EngineClient, model: str, text: NextToken, found: Proof, bounds: Bounds) -> Proof:
+    """Leg 2: the second answer may come from the prefix cache."""
+    first = await _next(client, model, text)
+    second = await _next(client, model, text)
+    if first is None or second is None:
+        return _with(found, "failed", "the engine tells no log-probabilities of chosen tokens")
+    everywhere = range(len(text.next_ids))
+    distance = max(_mean(first, text.trained, everywhere), _mean(second, text.trained, everywhere))
+    to_base = _mean(second, text.base, everywhere)
+    told = replace(found, cached=distance)
+    apart = _mean(text.trained, text.base, everywhere) >= max(bounds.floor, _ABOVE_NOISE * found.noise)
+    if distance > bounds.cap or (apart and distance >= _NEARER * to_base):
+        reason = f"after a repeated text the engine is {distance:.4f} from what was trained: its cache is another's"
+        return _with(told, "failed", reason)
+    return told
+
+
+async def _scored(client: EngineClient, model: str, prompts: Sequence[ProbePrompt]) -> list[float] | None:
+    """The engine's log-probability of every token but each text's first; None if it tells none."""
+    values: list[float] = []
+    for prompt in prompts:
+        choice = await _completion(client, model, prompt.ids, {"prompt_logprobs": 0})
+        entries = choice.get("prompt_logprobs") or []
+        if len(entries) != len(prompt.ids):
+            return None
+        values += [
+            float(entry[str(token)]["logprob"]) for entry, token in zip(entries[1:], prompt.ids[1:], strict=True)
+        ]
+    return values
+
+
+async def _next(client: EngineClient, model: str, text: NextToken) -> list[float] | None:
+    """The engine's log-probabilities of `next_ids` after the text; None if it tells none."""
+    more = {"logprobs": 1, "logprob_token_ids": list(text.next_ids), "return_tokens_as_token_ids": True}
+    choice = await _completion(client, model, text.ids, more)
+    told = ((choice.get("logprobs") or {}).get("top_logprobs") or [{}])[0]
+    values = [told.get(f"token_id:{token}") for token in text.next_ids]
+    return None if None in values else [float(value) for value in values if value is not None]
+
+
+async def _completion(client: EngineClient, model: str, ids: Sequence[int], more: dict[str, Any]) -> dict[str, Any]:
+    body = {"model": model, "prompt": list(ids), "max_tokens": 1, "temperature": 0.0, **more}
+    try:
+        response = await client.http.post("/v1/completions", json=body, timeout=_TIMEOUT_S)
+    except httpx.HTTPError as error:
+        raise EngineUnavailable(f"the engine at {client.url} does not answer: {type(error).__name__}") from error
+    if response.status_code != 200:
+        raise EngineUnavailable(f"the engine at {client.url} answered {response.status_code}: {response.text[:300]}")
+    choice: dict[str, Any] = response.json()["choices"][0]
+    return choice
+
+
+def _mean(one: Sequence[float], other: Sequence[float], places: Sequence[int]) -> float:
+    return fsum(abs(one[place] - other[place]) for place in places) / max(1, len(places))
+
+
+def _with(found: Proof, result: Result, reason: str) -> Proof:
+    return replace(found, result=result, reason=reason)
