@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from tests.training.vocabulary import END, sampled, write_tokenizer
+from tests.training.vocabulary import END, end, sampled, write_tokenizer
 from training.errors import BadData
 from training.tokens import Vocabulary, read_vocabulary, token_spans
 
@@ -65,7 +65,7 @@ def test_what_was_given_is_not_sampled(tokenizer: Tokenizer, vocabulary: Vocabul
 def test_special_tokens_stand_for_nothing_and_others_for_their_name(
     tokenizer: Tokenizer, vocabulary: Vocabulary
 ) -> None:
-    ids = [*of_bytes(vocabulary, b"a"), tokenizer.token_to_id(END), *of_bytes(vocabulary, b"<tool>", b"b")]
+    ids = [*of_bytes(vocabulary, b"a"), end(tokenizer), *of_bytes(vocabulary, b"<tool>", b"b")]
     assert token_spans(vocabulary, sampled(tokenizer, "a<tool>b", ids=ids)) == ((0, 1), (1, 1), (1, 7), (7, 8))
     assert token_spans(vocabulary, sampled(tokenizer, f"a{END}<tool>b", ids=ids)) is None
     unknown = [*of_bytes(vocabulary, b"a"), 99_999]

@@ -38,10 +38,17 @@ def write_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
+def end(tokenizer: Tokenizer) -> int:
+    """Id of the token that ends a turn."""
+    number = tokenizer.token_to_id(END)
+    assert number is not None
+    return number
+
+
 def sampled(tokenizer: Tokenizer, text: str, prefix: str = "", ids: Sequence[int] | None = None) -> Candidate:
     """An answer of which all but `prefix` was sampled, ended by the end-of-turn token if no ids are given."""
     if ids is None:
-        ids = [*tokenizer.encode(text[len(prefix) :], add_special_tokens=False).ids, tokenizer.token_to_id(END)]
+        ids = [*tokenizer.encode(text[len(prefix) :], add_special_tokens=False).ids, end(tokenizer)]
     program = extract(text)
     return Candidate(
         text=text,
