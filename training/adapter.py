@@ -97,7 +97,9 @@ def build(base: Path, settings: LoraSettings, *, resume: Path | None = None, see
             base, dtype="auto", attn_implementation="sdpa", local_files_only=True
         )
     except (OSError, ValueError) as error:
-        raise BadSettings(f"no model can be read from {base} ({error}); give the folder that the engine serves") from error
+        raise BadSettings(
+            f"no model can be read from {base} ({error}); give the folder that the engine serves"
+        ) from error
     _refuse_unservable_targets(model, settings)
     model.config.use_cache = False
     config = peft.LoraConfig(
@@ -222,8 +224,8 @@ def _restore(model: peft.PeftModel, folder: Path) -> None:
     shapes = [{name: tuple(tensor.shape) for name, tensor in some.items()} for some in (saved, weights(model))]
     if shapes[0] != shapes[1] or scales[0] != scales[1]:
         raise CheckpointError(
-            f"{folder} holds an adapter of rank {scales[0][0]} and alpha {scales[0][1]} on {_layers(shapes[0])}, but the "
-            f"settings ask for rank {scales[1][0]} and alpha {scales[1][1]} on {_layers(shapes[1])}; resume with the "
+            f"{folder} holds an adapter of rank {scales[0][0]} and alpha {scales[0][1]} on {_layers(shapes[0])}, but "
+            f"the settings ask for rank {scales[1][0]} and alpha {scales[1][1]} on {_layers(shapes[1])}; resume with the "
             "settings that it was trained with"
         )
     peft.set_peft_model_state_dict(model, saved)
@@ -240,7 +242,9 @@ def _check_head(model: peft.PeftModel) -> None:
         wanted = model(input_ids=ids).logits.float()
         found = functional.linear(hidden(model, ids), head(model)).float()
     if not torch.allclose(wanted, found, rtol=1e-2, atol=1e-2):
-        raise BadSettings(f"{model.config.model_type} models change their logits after the head; they cannot be trained")
+        raise BadSettings(
+            f"{model.config.model_type} models change their logits after the head; they cannot be trained"
+        )
 
 
 class _Layer(Linear):  # type: ignore[misc, unused-ignore]

@@ -45,32 +45,6 @@ class Batch:
     """Tokens that are not padding."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Sums of absolute weights over an optimiser step, by which its losses are divided."""
-
-    pg: float
-    ce: float
-    kl: float
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to learn."""
-        return self.pg == 0 and self.ce == 0
-
-
-def counts(examples: Sequence[Example]) -> Counts:
-    """Of all examples of the step, on whichever rank they are."""
-    pushed = 0.0
-    for _, streams in examples:
-        pushed += sum(abs(weight) for weight in streams.pg_weight)
-    return Counts(
-        pg=pushed if any(not streams.empty and any(streams.pg_weight) for _, streams in examples) else 0.0,
-        ce=sum(abs(weight) for _, streams in examples for weight in streams.ce_weight),
-        kl=sum(abs(weight) for _, streams in examples for weight in streams.kl_weight),
-    )
-
-
 def micro_batches(examples: Sequence[Example], budget: int) -> list[list[Example]]:
     """Long ones first, as many together as keep B·T within `budget` tokens; a longer one stands alone."""
     by_length = sorted(examples, key=lambda example: (-_end(example), example.sample.id))
