@@ -157,12 +157,14 @@ def head(model: peft.PeftModel) -> Tensor:
     return weight
 
 
-def logprobs(model: peft.PeftModel, batch: Batch, *, reference: bool = False) -> Tensor:
+def logprobs(
+    model: peft.PeftModel, batch: Batch, *, reference: bool = False, chunk_bytes: int = _CHUNK_BYTES
+) -> Tensor:
     """log p of the batch's wanted tokens, float32 [N], in the batch's order. `reference`: of the base model alone,
-    without gradient."""
+    without gradient. `chunk_bytes`: of the float32 logits that exist at the same time."""
     with torch.no_grad() if reference else nullcontext(), _without_adapter(model) if reference else nullcontext():
         states = hidden(model, batch.input_ids).flatten(0, 1)[batch.positions]
-        made: Tensor = _ChosenLogprobs.apply(states, head(model), batch.targets)
+        made: Tensor = _ChosenLogprobs.apply(states, head(model), batch.targets, chunk_bytes)
     return made
 
 
@@ -225,8 +227,8 @@ def _restore(model: peft.PeftModel, folder: Path) -> None:
     if shapes[0] != shapes[1] or scales[0] != scales[1]:
         raise CheckpointError(
             f"{folder} holds an adapter of rank {scales[0][0]} and alpha {scales[0][1]} on {_layers(shapes[0])}, but "
-            f"the settings ask for rank {scales[1][0]} and alpha {scales[1][1]} on {_layers(shapes[1])}; resume with the "
-            "settings that it was trained with"
+            f"the settings ask for rank {scales[1][0]} and alpha {scales[1][1]} on {_layers(shapes[1])}; resume "
+            "with the settings that it was trained with"
         )
     peft.set_peft_model_state_dict(model, saved)
 
@@ -300,11 +302,11 @@ class _ChosenLogprobs(torch.autograd.Function):
     while the logits exist, and kept in their place."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, chunk_bytes: int) -> Tensor:
         wanted = ctx.needs_input_grad[0]
         made = states.new_empty(len(states), dtype=torch.float32)
         slopes = torch.empty_like(states) if wanted else None
-        size = max(1, _CHUNK_BYTES // (4 * len(weight)))
+        size = max(1, chunk_bytes // (4 * len(weight)))
         for start in range(0, len(states), size):
             part = slice(start, start + size)
             chosen = targets[part, None]
@@ -319,6 +321,6 @@ class _ChosenLogprobs(torch.autograd.Function):
         return made
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None, None]:
         (slopes,) = ctx.saved_tensors
-        return (grads[0][:, None] * slopes).to(slopes.dtype), None, None
+        return (grads[0][:, None] * slopes).to(slopes.dtype), None, None, None
