@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from server.cli import bench, doctor, examples, execute, memory, models, refine, serve
+from server.cli import adapters, bench, doctor, examples, execute, memory, models, refine, serve, train
 from server.cli.common import CommandError
 from server.settings import SettingsError
 
@@ -17,6 +17,10 @@ app.command()(execute.execute)
 app.command()(examples.examples)
 app.command()(bench.bench)
 app.command()(doctor.doctor)
+app.add_typer(adapters.app, name="adapters", help="Versions of the served model: list, publish, promote, rollback.")
+app.add_typer(
+    train.app, name="train", help="Learn from kept attempts: collect, critic, policy, export, evaluate, publish."
+)
 app.add_typer(memory.app, name="memory", help="What is remembered: stats, search, export, import, purge.")
 app.add_typer(models.app, name="models", help="The models on this machine.")
 

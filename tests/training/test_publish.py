@@ -1,0 +1,153 @@
+"""From an adapter in peft's format to a version: what is in the folder, and that its probe tells the adapter apart."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from agent.adapters import check, published, read
+from memory.trajectories import SqlTrajectoryStore
+from tests.test_records import trajectory
+from tests.training import tiny
+from training import adapter
+from training.adapter import LoraSettings
+from training.errors import PublishError
+from training.publish import probe_of, publish, texts_of
+
+RANDOM = random.Random(5)
+TEXTS = [[RANDOM.randrange(5, tiny.VOCABULARY) for _ in range(RANDOM.randrange(20, 90))] for _ in range(12)]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.model(tmp_path_factory.mktemp("base"))
+
+
+def trained(base: Path, folder: Path, *, scale: float = 0.05, rank: int = 8) -> Path:
+    """An adapter that changes something."""
+    model = adapter.build(base, LoraSettings(rank=rank, alpha=16), seed=1)
+    with torch.no_grad(), adapter.seeded(2):
+        for name, parameter in adapter.trained(model).items():
+            if "lora_B" in name:
+                parameter.normal_(0.0, scale)
+    adapter.save(model, folder, "somewhere/else")
+    return folder
+
+
+def test_the_folder_is_whole_and_says_where_it_comes_from(base: Path, tmp_path: Path) -> None:
+    weights = trained(base, tmp_path / "weights")
+    root = tmp_path / "adapters"
+    for number in (1, 2):
+        made = publish(
+            weights,
+            root,
+            "actor",
+            base=base,
+            base_name="tiny",
+            texts=TEXTS,
+            parent="actor@0",
+            run="r",
+            step=7,
+            algorithm="rltf",
+            data="sha256:d",
+        )
+        assert made.name == f"actor@{number}"
+    assert [one.name for one in published(root)] == ["actor@1", "actor@2"]
+    again = read(root / "actor@1")
+    check(again)
+    assert (again.card.base, again.card.parent, again.card.run, again.card.step) == ("tiny", "actor@0", "r", 7)
+    config = json.loads((again.folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(base)
+    assert (again.folder / "adapter_model.safetensors").read_bytes() == (
+        weights / "adapter_model.safetensors"
+    ).read_bytes()
+
+
+def test_the_probe_holds_what_peft_and_transformers_compute(base: Path, tmp_path: Path) -> None:
+    """Computed once more by the libraries' own forward pass, with and without the adapter."""
+    made = publish(
+        trained(base, tmp_path / "weights"), tmp_path / "adapters", "actor", base=base, base_name="tiny", texts=TEXTS
+    )
+    probe = made.probe
+    assert probe.dtype == "float32" and 4 <= len(probe.prompts) <= 8
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    wrapped = peft.PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), made.folder
+    ).eval()
+
+    def logprobs(model: torch.nn.Module, ids: tuple[int, ...]) -> torch.Tensor:
+        with torch.no_grad():
+            found: torch.Tensor = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        return found
+
+    for prompt in probe.prompts:
+        for model, values in ((plain, prompt.base), (wrapped, prompt.trained)):
+            told = logprobs(model, prompt.ids)[:-1].gather(1, torch.tensor(prompt.ids[1:])[:, None])[:, 0]
+            assert told.tolist() == pytest.approx(list(values), abs=1e-4)
+    repeated = probe.repeated
+    assert repeated is not None and len(repeated.ids) > 256
+    for model, values in ((plain, repeated.base), (wrapped, repeated.trained)):
+        told = logprobs(model, repeated.ids)[-1][list(repeated.next_ids)]
+        assert told.tolist() == pytest.approx(list(values), abs=1e-4)
+
+
+def test_the_texts_that_tell_most_are_chosen(base: Path, tmp_path: Path) -> None:
+    weights = trained(base, tmp_path / "weights")
+    model = adapter.build(base, LoraSettings(rank=8, alpha=16), resume=weights)
+
+    def apart(text: list[int]) -> float:
+        (prompt,) = probe_of(model, [text]).prompts
+        gaps = sorted((abs(a - b) for a, b in zip(prompt.trained, prompt.base, strict=True)), reverse=True)
+        return sum(gaps[: max(1, len(gaps) // 4)]) / max(1, len(gaps) // 4)
+
+    chosen = [prompt.ids for prompt in probe_of(model, TEXTS).prompts]
+    best = sorted(TEXTS, key=apart, reverse=True)[: len(chosen)]
+    assert chosen == [tuple(text) for text in best]
+
+
+def test_an_adapter_that_changes_nothing_is_refused(base: Path, tmp_path: Path) -> None:
+    adapter.save(adapter.build(base, LoraSettings(rank=8), seed=1), tmp_path / "fresh", str(base))
+    with pytest.raises(PublishError, match="changes nothing"):
+        publish(tmp_path / "fresh", tmp_path / "adapters", "actor", base=base, base_name="tiny", texts=TEXTS)
+    assert published(tmp_path / "adapters") == []
+
+
+def test_without_texts_nothing_is_published(base: Path, tmp_path: Path) -> None:
+    weights = trained(base, tmp_path / "weights")
+    with pytest.raises(PublishError, match="needs texts"):
+        publish(weights, tmp_path / "adapters", "actor", base=base, base_name="tiny", texts=[[1], []])
+
+
+def test_broken_and_unservable_adapters_are_refused(base: Path, tmp_path: Path) -> None:
+    weights = trained(base, tmp_path / "weights")
+    root = tmp_path / "adapters"
+    with pytest.raises(PublishError, match="max_lora_rank 4"):
+        publish(weights, root, "actor", base=base, base_name="tiny", texts=TEXTS, max_rank=4)
+    data = (weights / "adapter_model.safetensors").read_bytes()
+    (weights / "adapter_model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(PublishError, match="is not published"):
+        publish(weights, root, "actor", base=base, base_name="tiny", texts=TEXTS)
+    (weights / "adapter_config.json").unlink()
+    with pytest.raises(PublishError, match="cannot be read"):
+        publish(weights, root, "actor", base=base, base_name="tiny", texts=TEXTS)
+    assert published(root) == []
+
+
+async def test_texts_come_from_attempts_that_may_be_trained_on(base: Path, tmp_path: Path) -> None:
+    store = await SqlTrajectoryStore.open(tmp_path / "trajectories.sqlite")
+    made = trajectory()
+    await store.append(replace(made, id="a", consent=True))
+    await store.append(replace(made, id="b", consent=False))
+    await store.aclose()
+    first = made.attempts[0].candidate
+    assert await texts_of(tmp_path, base, "actor") == [(*first.prompt_ids, *first.completion_ids)]
+    (question,) = await texts_of(tmp_path, base, "critic")
+    text = tiny.tokenizer().decode(question)
+    assert first.code.strip() in text and text.endswith("<|im_start|>assistant\n")

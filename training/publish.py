@@ -1,0 +1,290 @@
+"""A run's checkpoint becomes a version: an immutable folder with its card and the probe that proves it once served.
+
+The probe (agent/adapters.py) holds log-probabilities that are computed here with and without the adapter, on those of
+the given texts where they differ most: where they do not differ, an engine that answers with the base model would not
+be found out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import peft
+import platformdirs
+import torch
+import typer
+from rich.console import Console
+from transformers import AutoTokenizer
+
+from agent import prompts
+from agent.adapters import (
+    WEIGHTS,
+    Adapter,
+    Card,
+    Kind,
+    NextToken,
+    Probe,
+    ProbePrompt,
+    check_shape,
+    next_version,
+    write,
+)
+from agent.errors import AgentError
+from memory.errors import StoreUnavailable
+from memory.experience import Selection
+from memory.trajectories import SqlTrajectoryStore
+from training import adapter
+from training.adapter import LoraSettings
+from training.batch import Batch
+from training.errors import PublishError, TrainingError
+
+_PROMPTS = 6
+"""Texts in a probe."""
+_LOOKED_AT = 48
+"""Texts among which they are chosen."""
+_LENGTH = 384
+"""Tokens of a text that are looked at."""
+_BLOCK = 128
+"""Tokens of the engine's largest prefix-cache block: vLLM's on a CPU."""
+_LONG = 2 * _BLOCK + 64
+"""Least tokens of the text that is asked twice."""
+_NEXT = 8
+"""Tokens after it whose log-probabilities are kept."""
+_TELLING = 4
+"""A text is judged by the quarter of its tokens where adapter and base model differ most."""
+
+
+def publish(
+    weights: Path,
+    root: Path,
+    kind: Kind,
+    *,
+    base: Path,
+    base_name: str,
+    texts: Sequence[Sequence[int]],
+    max_rank: int = 16,
+    parent: str = "",
+    run: str = "",
+    step: int = 0,
+    algorithm: str = "",
+    data: str = "",
+    note: str = "",
+) -> Adapter:
+    """Publish the adapter in `weights` (peft's format) as the next version of its kind in `root`, the data directory's
+    `adapters`. `base` is the served model's folder, `texts` are token ids of prompts with their answers, as trained on.
+
+    Raises PublishError: nothing was published.
+    """
+    try:
+        check_shape(weights, max_rank)
+        model = adapter.build(base, _settings(weights, max_rank), resume=weights)
+        probe = probe_of(model, texts)
+        with tempfile.TemporaryDirectory() as folder:
+            named = _named(weights, Path(folder), base)
+            card = Card(
+                name=next_version(root, kind),
+                base=base_name,
+                base_digest=_digest(base),
+                parent=parent,
+                run=run,
+                step=step,
+                algorithm=algorithm,
+                data=data,
+                created=time.time(),
+                note=note,
+            )
+            return write(root, card, probe, named)
+    except PublishError:
+        raise
+    except (AgentError, TrainingError, OSError) as error:
+        raise PublishError(f"{weights} is not published: {error}") from error
+
+
+def probe_of(model: peft.PeftModel, texts: Sequence[Sequence[int]]) -> Probe:
+    """The probe of a model with its adapter. Raises PublishError if no text has two tokens, or if adapter and base
+    model say the same of all of them."""
+    model.eval()
+    usable = [tuple(text[:_LENGTH]) for text in texts if len(text) > 1][:_LOOKED_AT]
+    if not usable:
+        raise PublishError("a probe needs texts: give some prompts with their answers as token ids")
+    scored = [_scored(model, text) for text in usable]
+    scored.sort(key=lambda prompt: -_separation(prompt.trained, prompt.base))
+    if _separation(scored[0].trained, scored[0].base) == 0.0:
+        raise PublishError("the adapter changes nothing: with and without it every probability is the same")
+    return Probe(
+        prompts=tuple(scored[:_PROMPTS]),
+        repeated=_repeated(model, [prompt.ids for prompt in scored]),
+        dtype=str(adapter.head(model).dtype).removeprefix("torch."),
+    )
+
+
+async def texts_of(data_dir: Path, base: Path, kind: Kind, store_url: str | None = None) -> list[tuple[int, ...]]:
+    """Token ids of kept attempts that may be trained on: prompts with answers for an actor, questions about programs
+    for a critic. Raises StoreUnavailable."""
+    store = await SqlTrajectoryStore.open(store_url or data_dir / "trajectories.sqlite")
+    tokenizer = AutoTokenizer.from_pretrained(base) if kind == "critic" else None
+    found: list[tuple[int, ...]] = []
+    async with aclosing(store):
+        async for trajectory in store.select(Selection()):
+            if not trajectory.consent or not trajectory.attempts:
+                continue
+            made = trajectory.attempts[0].candidate
+            if tokenizer is not None:
+                asked = [{"role": "user", "content": trajectory.problem.statement}]
+                found.append(_tokens(tokenizer, prompts.verdict(asked, made.code)))
+            elif made.prompt_ids and made.completion_ids:
+                found.append((*made.prompt_ids, *made.completion_ids))
+            if len(found) == _LOOKED_AT:
+                break
+    return found
+
+
+def command(
+    checkpoint: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="A checkpoint, or an adapter folder in peft's format.")
+    ],
+    base: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the served base model.")],
+    base_name: Annotated[str, typer.Option(help="The name it is served under.")],
+    kind: Annotated[str, typer.Option(help="actor or critic.")] = "actor",
+    data_dir: Annotated[Path | None, typer.Option(help="The server's data directory.")] = None,
+    store_url: Annotated[str | None, typer.Option(help="SQLAlchemy URL of the trajectory store.")] = None,
+    max_rank: Annotated[int, typer.Option(min=1, help="The engine's --max-lora-rank.")] = 16,
+    parent: Annotated[str, typer.Option(help="Version that training started from.")] = "",
+    run: Annotated[str, typer.Option(help="Name of the run.")] = "",
+    note: Annotated[str, typer.Option(help="What a person should know.")] = "",
+) -> None:
+    """Make a version out of a checkpoint and print its name; `burnish adapters publish NAME` brings it to life.
+
+    The probe's texts are attempts of the trajectory store.
+    """
+    console = Console(stderr=True)
+    if kind not in ("actor", "critic"):
+        raise typer.BadParameter("is actor or critic", param_hint="--kind")
+    which: Literal["actor", "critic"] = "actor" if kind == "actor" else "critic"
+    where = data_dir or platformdirs.user_data_path("burnish")
+    weights = checkpoint / "adapter" if (checkpoint / "adapter").is_dir() else checkpoint
+    try:
+        texts = asyncio.run(texts_of(where, base, which, store_url))
+        made = publish(
+            weights,
+            where / "adapters",
+            which,
+            base=base,
+            base_name=base_name,
+            texts=texts,
+            max_rank=max_rank,
+            parent=parent,
+            run=run or _run_of(checkpoint),
+            step=int(checkpoint.name) if checkpoint.name.isdigit() else 0,
+            note=note,
+        )
+    except (TrainingError, StoreUnavailable) as error:
+        console.print(str(error), markup=False)
+        raise typer.Exit(1) from error
+    typer.echo(made.name)
+
+
+def _settings(weights: Path, max_rank: int) -> LoraSettings:
+    """The shape of the adapter in a folder."""
+    config: dict[str, Any] = json.loads((weights / WEIGHTS[0]).read_text())
+    targets = config["target_modules"]
+    return LoraSettings(
+        rank=config["r"],
+        alpha=config["lora_alpha"],
+        targets=() if isinstance(targets, str) else tuple(sorted(targets)),
+        max_rank=max_rank,
+    )
+
+
+def _named(weights: Path, folder: Path, base: Path) -> Path:
+    """The same adapter, with the served model's path as its base."""
+    for name in WEIGHTS:
+        shutil.copyfile(weights / name, folder / name)
+    config = json.loads((folder / WEIGHTS[0]).read_text())
+    config |= {"base_model_name_or_path": str(base), "inference_mode": True}
+    (folder / WEIGHTS[0]).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    return folder
+
+
+def _scored(model: peft.PeftModel, ids: tuple[int, ...]) -> ProbePrompt:
+    places = list(range(len(ids) - 1))
+    trained, base = _both(model, ids, places, list(ids[1:]))
+    return ProbePrompt(ids=ids, trained=trained, base=base)
+
+
+def _repeated(model: peft.PeftModel, texts: Sequence[tuple[int, ...]]) -> NextToken:
+    """Texts one after the other until they are long enough, cut where the next token's probability changes most."""
+    ids: tuple[int, ...] = ()
+    while len(ids) <= _LONG:
+        for text in texts:
+            ids += text
+            if len(ids) > _LONG:
+                break
+    ids = ids[: _LONG + _LENGTH]
+    places = list(range(2 * _BLOCK, len(ids) - 1))
+    trained, base = _both(model, ids, places, [ids[place + 1] for place in places])
+    cut = max(range(len(places)), key=lambda at: abs(trained[at] - base[at]))
+    ids = ids[: places[cut] + 1]
+    with torch.no_grad():
+        last = adapter.hidden(model, torch.tensor([ids], device=model.device))[0, -1]
+        likely = (last @ adapter.head(model).t()).float().topk(_NEXT).indices.tolist()
+    trained, base = _both(model, ids, [len(ids) - 1] * len(likely), likely)
+    return NextToken(ids=ids, next_ids=tuple(likely), trained=trained, base=base)
+
+
+def _both(
+    model: peft.PeftModel, ids: Sequence[int], places: Sequence[int], targets: Sequence[int]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """log p of each target after its place, with the adapter and without it."""
+    device = model.device
+    nothing = torch.zeros(len(places), device=device)
+    batch = Batch(
+        input_ids=torch.tensor([list(ids)], device=device),
+        positions=torch.tensor(list(places), device=device),
+        targets=torch.tensor(list(targets), device=device),
+        behaviour=nothing,
+        advantage=nothing,
+        pg_weight=nothing,
+        ce_weight=nothing,
+        kl_weight=nothing,
+        tokens=len(ids),
+    )
+    with torch.no_grad():
+        trained = adapter.logprobs(model, batch).tolist()
+    return tuple(trained), tuple(adapter.logprobs(model, batch, reference=True).tolist())
+
+
+def _separation(trained: Sequence[float], base: Sequence[float]) -> float:
+    apart = sorted((abs(one - other) for one, other in zip(trained, base, strict=True)), reverse=True)
+    telling = apart[: max(1, len(apart) // _TELLING)]
+    return sum(telling) / len(telling)
+
+
+def _tokens(tokenizer: Any, messages: Sequence[dict[str, str]]) -> tuple[int, ...]:
+    text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _digest(base: Path) -> str:
+    """The digest that the model library noted; empty for a folder of the user's own."""
+    try:
+        return str(json.loads((base / "COMPLETE").read_text())["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _run_of(checkpoint: Path) -> str:
+    """The run's name where the folder lies in one: RUN/checkpoints/000120."""
+    return checkpoint.parent.parent.name if checkpoint.parent.name == "checkpoints" else ""
+
+
+if __name__ == "__main__":
+    typer.run(command)
