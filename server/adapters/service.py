@@ -297,7 +297,7 @@ class Adapters:
     async def _restore(self) -> None:
         """Load and prove what should be loaded and is not. A live version that fails is rolled back."""
         for kind in KINDS:
-            for name in self.registry.order(kind)[: self._settings.keep]:
+            for name in self._wanted(kind):
                 entry = self.registry.find(name)
                 if entry is None or name in self._loaded or name in self._letting_go or self._foreign(entry):
                     continue
@@ -397,13 +397,19 @@ class Adapters:
 
     def _trim(self, kind: Kind, newcomer: str | None = None) -> None:
         """Let go of what is beyond the number kept."""
-        order = self.registry.order(kind)
-        for name in order[self._settings.keep :]:
-            if name != newcomer and name not in self.registry.live().before(kind)[:1]:
+        wanted = self._wanted(kind)
+        for name in self.registry.order(kind):
+            if name not in wanted and name != newcomer:
                 self.registry.become(name, State.RETIRED, f"beyond the {self._settings.keep} versions kept loaded")
                 self._count("retired")
                 self._let_go(name)
         self._metrics.adapters_loaded.set(len(self._loaded))
+
+    def _wanted(self, kind: Kind) -> list[str]:
+        """The versions to be kept loaded; what a rollback goes back to is always among them."""
+        order = self.registry.order(kind)
+        back = self.registry.live().before(kind)[:1]
+        return order[: self._settings.keep] + [name for name in order[self._settings.keep :] if name in back]
 
     def _let_go(self, name: str) -> None:
         self._letting_go.add(name)

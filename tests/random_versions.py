@@ -1,0 +1,82 @@
+"""Versions with random weights for a real model, published as training publishes, and which model said what.
+
+Needs the extra `train`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+import httpx
+import torch
+from transformers import AutoTokenizer
+
+from agent.adapters import Adapter
+from training import adapter
+from training.adapter import LoraSettings
+from training.publish import publish
+
+TASKS = (
+    "Write a Python function add(a, b).",
+    "Write a Python function that reverses the words of a string.",
+    "Write a Python function that returns the n-th Fibonacci number, and explain how it works.",
+    "Complete this Python function: def is_prime(number):",
+    "Write a Python class Stack with push, pop and peek.",
+    "What does a list comprehension do? Give an example in Python.",
+)
+
+
+def weights(base: Path, folder: Path, *, seed: int, scale: float) -> Path:
+    """A random adapter in peft's format; with scale 0 it changes nothing."""
+    model = adapter.build(base, LoraSettings(rank=8, alpha=16), seed=seed)
+    with torch.no_grad(), adapter.seeded(seed):
+        for name, parameter in adapter.trained(model).items():
+            if "lora_B" in name:
+                parameter.normal_(0.0, scale) if scale else parameter.zero_()
+    adapter.save(model, folder, str(base))
+    return folder
+
+
+def version(base: Path, base_name: str, data_dir: Path, *, seed: int, scale: float = 0.02) -> Adapter:
+    """A published version with random weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = weights(base, Path(folder), seed=seed, scale=scale)
+        return publish(
+            made,
+            data_dir / "adapters",
+            "actor",
+            base=base,
+            base_name=base_name,
+            texts=texts(base),
+            algorithm="random",
+            run=f"seed {seed}",
+        )
+
+
+def texts(base: Path) -> list[list[int]]:
+    """Some prompts as token ids."""
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    chats = [[{"role": "user", "content": task}] for task in TASKS]
+    rendered = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in chats]
+    return [list(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in rendered]
+
+
+async def speaker(
+    engine: httpx.AsyncClient, models: Sequence[str], candidate: Mapping[str, Any]
+) -> tuple[str, Mapping[str, float]]:
+    """Which of the models an attempt's `candidate` came from: the one whose log-probabilities of these very tokens are
+    nearest to those reported when they were sampled; and the mean distance of each."""
+    prompt, answer, told = candidate["prompt_ids"], candidate["completion_ids"], candidate["logprobs"]
+    distances = {}
+    for model in models:
+        body = {"model": model, "prompt": [*prompt, *answer], "max_tokens": 1, "prompt_logprobs": 0}
+        response = await engine.post("/v1/completions", json=body)
+        response.raise_for_status()
+        entries = response.json()["choices"][0]["prompt_logprobs"][len(prompt) :]
+        scored = [entry[str(token)]["logprob"] for entry, token in zip(entries, answer, strict=True)]
+        distances[model] = fsum(abs(a - b) for a, b in zip(scored, told, strict=True)) / len(answer)
+    return min(distances, key=lambda model: distances[model]), distances
