@@ -10,39 +10,31 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import signal
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
 import httpx
-import platformdirs
-import typer
-from pydantic import Field, ValidationError, model_validator
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from pydantic import Field, model_validator
 
 from agent.budget import Budget
 from agent.critic import VerdictTokenCritic
 from agent.errors import AgentError, BadTests, EngineRefused, EngineUnavailable
 from agent.graph import Graph, Request, Services, build_graph, initial_state
-from agent.policy import EnginePolicy, Policy
-from agent.problems import load
+from agent.policy import Policy
 from agent.run import Run
 from agent.sampling import END_OF_CODE
 from agent.sandbox.contract import Sandbox
-from agent.sandbox.pool import WorkerPool
 from agent.select import ranked
-from agent.settings import Frozen, SandboxSettings
+from agent.settings import Frozen
 from agent.task import Message
 from agent.trajectory import trajectory
 from memory.benchmarks import benchmark_in
 from memory.errors import StoreUnavailable
 from memory.records import Attempt, Candidate, CodeTest, Fault, Outcome, Problem, Sampling, Trajectory, Verdict
-from memory.trajectories import SqlTrajectoryStore, TrajectoryStore
+from memory.trajectories import TrajectoryStore
 from memory.wire import to_json
 from training.errors import BadData, TrainingError
 
@@ -56,7 +48,6 @@ _PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Before an engine that failed is asked again; the last one from then on."""
 _READ_S = 600.0
 """Silence of an engine after which the connection counts as dead."""
-_LINE_EVERY_S = 30.0
 _LOOP_WIDTH = 4
 """Streams that one refinement loop counts for: it asks for one answer, then for some at a time."""
 
@@ -188,6 +179,38 @@ async def collect(
     return collected
 
 
+def connected(url: str, api_key: str | None = None) -> httpx.AsyncClient:
+    """A connection pool to an engine or a Burnish server."""
+    return httpx.AsyncClient(
+        base_url=url.rstrip("/").removesuffix("/v1"),
+        headers={"authorization": f"Bearer {api_key}"} if api_key else {},
+        timeout=httpx.Timeout(connect=10.0, read=_READ_S, write=30.0, pool=None),
+        limits=httpx.Limits(max_connections=None),
+        trust_env=False,
+    )
+
+
+async def named(http: httpx.AsyncClient, model: str | None) -> str:
+    """The model version to be asked: the given one if it is served, else the base model's name.
+
+    Raises EngineUnavailable, EngineRefused, or BadData with the names that are served.
+    """
+    try:
+        response = await http.get("/v1/models", timeout=30.0)
+        if response.status_code >= 400:
+            raise EngineRefused(response.status_code, response.text)
+        names = [str(entry["id"]) for entry in response.json()["data"] if entry["id"] != REFINED_MODEL]
+        bases = [str(entry["id"]) for entry in response.json()["data"] if entry.get("parent") is None]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise EngineUnavailable(
+            f"no engine answers at {http.base_url} ({type(error).__name__}); start one with `burnish serve`"
+        ) from error
+    found = model or next(iter(bases), None)
+    if found not in names:
+        raise BadData(f"{http.base_url} serves no policy named {found!r}; choose one of: {', '.join(names) or 'none'}")
+    return found
+
+
 def _unusable(problem: Problem) -> str:
     """Why no reward can be given for it; empty if one can."""
     if not problem.hidden:
@@ -302,6 +325,12 @@ class _Collector:
                     "the engine reports no token ids or no log-probabilities, without which nothing can be trained; "
                     "collect from vLLM, or from a Burnish server over it"
                 )
+        verdicts = [attempt.verdict for attempt in made.attempts if attempt.verdict is not None]
+        if all(verdict.outcome is Outcome.SANDBOX_ERROR for verdict in verdicts):
+            said = next((verdict.error.message for verdict in verdicts if verdict.error is not None), "nothing")
+            raise BadData(
+                f"the sandbox failed on every program for {question.problem.id}: {said}; see `burnish doctor`"
+            )
         return made
 
     async def _sampled(self, question: _Question, started: float) -> Trajectory:
@@ -492,177 +521,7 @@ def _count(collected: Collected, made: Trajectory) -> None:
     collected.completion_tokens += made.totals.completion_tokens
 
 
-def command(
-    file: Annotated[
-        Path, typer.Argument(exists=True, help="JSON lines (HumanEval or LeetCode form, gzipped or not), or APPS.")
-    ],
-    url: Annotated[str, typer.Option(help="A vLLM engine, or a Burnish server over one.")] = "http://127.0.0.1:8000",
-    model: Annotated[str | None, typer.Option(help="Model version as /v1/models lists it; the base model's.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where trajectories.sqlite lies.")] = None,
-    store_url: Annotated[str | None, typer.Option(help="SQLAlchemy URL of the trajectory store instead.")] = None,
-    samples: Annotated[int, typer.Option(min=0, help="Answers per problem besides the greedy one.")] = 8,
-    temperature: Annotated[float, typer.Option(min=0.01, help="Of the samples; log-probabilities fit 1 only.")] = 1.0,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 1024,
-    seed: Annotated[int, typer.Option(min=0, help="Another one gives other samples.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N problems.")] = None,
-    streams: Annotated[int, typer.Option(min=1, help="Answers made at the same time.")] = 32,
-    loop: Annotated[bool, typer.Option("--loop", help="Run the refinement loop, for repair turns.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Sandbox workers; 0 is one per core.")] = 0,
-    api_key: Annotated[str | None, typer.Option(envvar="BURNISH_API_KEY", help="Key of the server.")] = None,
-) -> None:
-    """Collect samples of one model version on a problem file, judged by the hidden tests.
-
-    A run that was stopped goes on when the same command is given. Exit status: 0 everything is stored, 1 not.
-    """
-    try:
-        settings = CollectSettings(
-            samples=samples, temperature=temperature, max_tokens=max_tokens, seed=seed, streams=streams, loop=loop
-        )
-    except ValidationError as error:
-        raise typer.BadParameter("; ".join(problem["msg"] for problem in error.errors())) from error
-    console = Console(stderr=True)
-    where = store_url or (data_dir or platformdirs.user_data_path("burnish")) / "trajectories.sqlite"
-    try:
-        problems = load(file)[:limit]
-        outcome = asyncio.run(
-            _run(problems, url, model, settings, where, SandboxSettings(workers=workers), api_key, console)
-        )
-    except (AgentError, TrainingError, StoreUnavailable) as error:
-        console.print(f"{error}\nWhat is stored stays; the same command goes on from there.", markup=False)
-        raise typer.Exit(1) from error
-    except asyncio.CancelledError:
-        console.print("stopped; the same command goes on from what is stored")
-        raise typer.Exit(1) from None
-    console.print(json.dumps(asdict(outcome), indent=1), markup=False, highlight=False)
-    if outcome.done < outcome.total or outcome.refused:
-        raise typer.Exit(1)
-
-
-async def _run(
-    problems: Sequence[Problem],
-    url: str,
-    model: str | None,
-    settings: CollectSettings,
-    where: Path | str,
-    sandbox_settings: SandboxSettings,
-    api_key: str | None,
-    console: Console,
-) -> Collected:
-    refuse_benchmarks(problems)
-    if isinstance(where, Path):
-        where.parent.mkdir(parents=True, exist_ok=True)
-    stop = asyncio.Event()
-    async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(connected(url, api_key))
-        version = await named(http, model)
-        store = await SqlTrajectoryStore.open(where)
-        stack.push_async_callback(store.aclose)
-        sandbox = await stack.enter_async_context(await WorkerPool.start(sandbox_settings))
-        stack.enter_context(_interruptible(stop, console))
-        tell = stack.enter_context(_shown(version, console))
-        return await collect(
-            problems,
-            version,
-            settings,
-            policy=EnginePolicy(http, lambda: True),
-            sandbox=sandbox,
-            store=store,
-            stop=stop,
-            tell=tell,
-        )
-
-
-def connected(url: str, api_key: str | None = None) -> httpx.AsyncClient:
-    """A connection pool to an engine or a Burnish server."""
-    return httpx.AsyncClient(
-        base_url=url.rstrip("/").removesuffix("/v1"),
-        headers={"authorization": f"Bearer {api_key}"} if api_key else {},
-        timeout=httpx.Timeout(connect=10.0, read=_READ_S, write=30.0, pool=None),
-        limits=httpx.Limits(max_connections=None),
-        trust_env=False,
-    )
-
-
-async def named(http: httpx.AsyncClient, model: str | None) -> str:
-    """The model version to be asked: the given one if it is served, else the base model's name.
-
-    Raises EngineUnavailable, EngineRefused, or BadData with the names that are served.
-    """
-    try:
-        response = await http.get("/v1/models", timeout=30.0)
-        if response.status_code >= 400:
-            raise EngineRefused(response.status_code, response.text)
-        names = [str(entry["id"]) for entry in response.json()["data"] if entry["id"] != REFINED_MODEL]
-        bases = [str(entry["id"]) for entry in response.json()["data"] if entry.get("parent") is None]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise EngineUnavailable(
-            f"no engine answers at {http.base_url} ({type(error).__name__}); start one with `burnish serve`"
-        ) from error
-    found = model or next(iter(bases), None)
-    if found not in names:
-        raise BadData(f"{http.base_url} serves no policy named {found!r}; choose one of: {', '.join(names) or 'none'}")
-    return found
-
-
-@contextmanager
-def _interruptible(stop: asyncio.Event, console: Console) -> Iterator[None]:
-    """The first Ctrl-C lets the problems under way end, the second one ends at once."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-
-    def interrupted() -> None:
-        if stop.is_set():
-            task.cancel()
-        console.print("stopping after the problems under way; once more ends at once", markup=False)
-        stop.set()
-
-    loop.add_signal_handler(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-
-
-@contextmanager
-def _shown(version: str, console: Console) -> Iterator[Callable[[Collected], None]]:
-    """A bar on a terminal, a line now and then elsewhere."""
-    if not console.is_terminal:
-        yield _lines(version, console)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task(version)
-
-        def tell(collected: Collected) -> None:
-            progress.update(task, total=collected.total, completed=collected.done, description=_line(collected))
-
-        yield tell
-
-
-def _lines(version: str, console: Console) -> Callable[[Collected], None]:
-    told = 0.0
-
-    def tell(collected: Collected) -> None:
-        nonlocal told
-        if time.monotonic() - told >= _LINE_EVERY_S or collected.done == collected.total:
-            told = time.monotonic()
-            console.print(
-                f"{version}: {collected.done} of {collected.total} problems, {_line(collected)}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
-
-    return tell
-
-
-def _line(collected: Collected) -> str:
-    share = f"{collected.passed / collected.attempts:.0%}" if collected.attempts else "none"
-    return (
-        f"{share} of {collected.attempts} attempts passed, {collected.solved} of {collected.stored} problems solved, "
-        f"{collected.completion_tokens} tokens"
-    )
-
-
 if __name__ == "__main__":
-    typer.run(command)
+    from training.collect_command import main
+
+    main()

@@ -144,11 +144,11 @@ def _writable(text: str) -> str:
 
 
 def _sample(row: Mapping[str, Any]) -> TokenSample:
-    values = {own: row[name] for own, (name, _) in _RENAMED.items()} | {
-        name: row["extra_info"][name] for name in _EXTRA
-    }
-    made = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return TokenSample(**{**made, "outcome": Outcome(made["outcome"])})
+    extra = row["extra_info"]
+    values = {own: row[name] for own, (name, _) in _RENAMED.items()} | {name: extra[name] for name in _EXTRA}
+    made: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}
+    made["outcome"] = Outcome(extra["outcome"])
+    return TokenSample(**made)
 
 
 assert {*_RENAMED, *_EXTRA} == {field.name for field in fields(TokenSample)}, "every field of a sample has a column"

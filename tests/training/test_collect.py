@@ -23,11 +23,12 @@ from agent.problems import load
 from agent.sandbox.pool import WorkerPool
 from agent.settings import SandboxSettings
 from memory.experience import Selection
-from memory.records import CodeTest, Outcome, Problem, Test, TestSource, Trajectory, Verdict
+from memory.records import CodeTest, Fault, Outcome, Problem, Test, TestSource, Trajectory, Verdict
 from memory.trajectories import SqlTrajectoryStore
 from tests.data import data_file
 from tests.fakes import ScriptedSandbox, passes_if, program
 from tests.scripted_engine import MODEL, ScriptedEngine, serving
+from tests.server.conftest import running
 from training.collect import (
     Collected,
     CollectSettings,
@@ -232,6 +233,17 @@ async def test_problems_without_a_trustworthy_judge_are_refused(tmp_path: Path) 
     assert "does not compile" in done.refused["broken"]
 
 
+async def test_a_sandbox_that_only_fails_ends_the_run(tmp_path: Path) -> None:
+    def judge(code: str, tests: Sequence[Test]) -> Verdict:
+        fault = Fault(type="sandbox_error", message="no workers")
+        return Verdict(id="", outcome=Outcome.SANDBOX_ERROR, passed=0, total=0, error=fault)
+
+    async with collecting(ScriptedEngine(answer), tmp_path, judge) as rig:
+        with pytest.raises(BadData, match="sandbox failed on every program for one: no workers"):
+            await rig.run([problem("one")])
+        assert await rig.stored() == []
+
+
 async def test_humaneval_is_refused_by_name_of_the_guard(tmp_path: Path) -> None:
     problems = load(data_file("humaneval.jsonl.gz"))[:3]
     async with collecting(ScriptedEngine(answer), tmp_path) as rig:
@@ -360,6 +372,33 @@ async def test_a_policy_is_named_and_the_key_is_sent() -> None:
     async with connected("http://127.0.0.1:9") as http:
         with pytest.raises(EngineUnavailable, match="no engine answers at"):
             await named(http, None)
+
+
+async def test_a_burnish_server_passes_on_what_training_needs(tmp_path: Path) -> None:
+    """Ids, log-probabilities and sampling parameters go through it unchanged; the key is the server's alone."""
+    engine = ScriptedEngine(answer)
+    store = await SqlTrajectoryStore.open(tmp_path / "collected.sqlite")
+    async with running(tmp_path, engine, http={"api_keys": ["secret"]}) as server:
+        async with connected(server.url, "wrong") as http:
+            with pytest.raises(EngineRefused, match="401"):
+                await named(http, None)
+        async with connected(server.url, "secret") as http:
+            for model in (await named(http, None), await named(http, "actor@1")):
+                policy, sandbox = EnginePolicy(http, lambda: True), ScriptedSandbox(passes_if(lambda code: True))
+                done = await collect([problem("one")], model, QUICK, policy=policy, sandbox=sandbox, store=store)
+                assert done.attempts == 4
+    made = {one.model_version: one async for one in store.select(Selection())}
+    await store.aclose()
+    assert set(made) == {MODEL, "actor@1"}
+    for attempt in made["actor@1"].attempts:
+        one = attempt.candidate
+        assert one.prompt_ids == (1, 2, 3, 4, 5) and one.sampling.model == "actor@1"
+        assert len(one.completion_ids) == len(one.logprobs) > 0
+    asked_for = [body for body in engine.bodies if body["model"] == "actor@1"]
+    assert sorted(body.get("n", 1) for body in asked_for) == [1, 3]
+    for body in asked_for:
+        assert body["return_token_ids"] and body["logprobs"] and (body["top_k"], body["min_p"]) == (0, 0.0)
+    assert not any("secret" in header for headers in engine.headers for header in headers.values())
 
 
 def test_settings_that_ask_for_nothing_or_too_much_are_refused() -> None:

@@ -199,7 +199,7 @@ def test_no_benchmark_gets_in_by_statement_reference_or_answer(tokenizer: Tokeni
 
 def test_tests_that_a_model_wrote_reward_nothing(tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
     good, written = made(tokenizer, 1), (CallTest(call="f(1)", expected="2"),)
-    generated = {"hidden": (), "visible": written, "visible_source": TestSource.GENERATED}
+    generated: dict[str, Any] = {"hidden": (), "visible": written, "visible_source": TestSource.GENERATED}
     stated = {**generated, "visible_source": TestSource.REQUEST}
     found = dataset(
         [trajectory([attempt(good)], 1, **generated), trajectory([attempt(good)], 2, **stated)], vocabulary, ALL
