@@ -96,6 +96,8 @@ class Dataset:
     those without consent apart."""
     families: Mapping[str, str]
     """Of every problem, by its id."""
+    families_held_out: frozenset[str]
+    """Whatever else is trained on (reference solutions) must not be of these: `split`."""
     counts: Counts
     digest: str
     """SHA-256 of the samples, hexadecimal."""
@@ -114,6 +116,12 @@ class Builder:
         self._seen: set[tuple[object, ...]] = set()
         self._benchmarks: dict[str, bool] = {}
 
+    def know(self, problem: Problem) -> None:
+        """A problem that may have no attempt, and whose reference may be trained on: it takes part in the families."""
+        known = self._problems.get(problem.id)
+        if not self._is_benchmark(problem) and (known is None or (known.reference is None and problem.reference)):
+            self._problems[problem.id] = replace(problem, visible=(), hidden=())
+
     def add(self, trajectory: Trajectory) -> None:
         """Take one in."""
         self._trajectories += 1
@@ -124,9 +132,7 @@ class Builder:
             self._refused["benchmark"] += len(trajectory.attempts)
             return
         problem_id = _problem_id(trajectory)
-        known = self._problems.get(problem_id)
-        if known is None or (known.reference is None and trajectory.problem.reference is not None):
-            self._problems[problem_id] = replace(trajectory.problem, id=problem_id, visible=(), hidden=())
+        self.know(replace(trajectory.problem, id=problem_id))
         for place, attempt in enumerate(trajectory.attempts):
             made = self._sample(trajectory, problem_id, place, attempt)
             if isinstance(made, str):
@@ -152,6 +158,7 @@ class Builder:
             held_out=tuple(aside),
             problems=self._problems,
             families=family_of,
+            families_held_out=out,
             counts=Counts(trajectories=self._trajectories, kept=len(samples), refused=refused),
             digest=digest(samples),
         )
@@ -220,19 +227,33 @@ class Builder:
         return self._benchmarks[key]
 
 
-def dataset(trajectories: Iterable[Trajectory], vocabulary: Vocabulary, settings: DatasetSettings) -> Dataset:
-    """The samples in some trajectories. Raises BadData if none is left to train on."""
+def dataset(
+    trajectories: Iterable[Trajectory],
+    vocabulary: Vocabulary,
+    settings: DatasetSettings,
+    problems: Iterable[Problem] = (),
+) -> Dataset:
+    """The samples in some trajectories; `problems` are those whose references are trained on too. Raises BadData if
+    no sample is left to train on."""
     builder = Builder(vocabulary, settings)
+    for problem in problems:
+        builder.know(problem)
     for trajectory in trajectories:
         builder.add(trajectory)
     return builder.finish()
 
 
 async def read_dataset(
-    store: TrajectoryStore, vocabulary: Vocabulary, settings: DatasetSettings, selection: Selection | None = None
+    store: TrajectoryStore,
+    vocabulary: Vocabulary,
+    settings: DatasetSettings,
+    selection: Selection | None = None,
+    problems: Iterable[Problem] = (),
 ) -> Dataset:
-    """The samples in a store, by default in all of it, read some at a time. Raises BadData and StoreUnavailable."""
+    """As `dataset`, of a store, by default of all of it, read some at a time. Raises BadData and StoreUnavailable."""
     builder = Builder(vocabulary, settings)
+    for problem in problems:
+        builder.know(problem)
     async for trajectory in store.select(selection or Selection()):
         builder.add(trajectory)
     return builder.finish()

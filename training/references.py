@@ -87,6 +87,8 @@ def references(
     max_tokens: int = 2048,
 ) -> References:
     """One sample for each problem with a reference solution; `stored`: prompt ids by problem id that the engine told.
+    Those of families that are held out are among them (`dataset.split` parts them); without a family there is no side
+    for a problem, so `family_of` must be that of the dataset that was given these problems too.
 
     Raises BadData if the engine rendered a prompt differently: its model folder or its chat template is another one.
     """
@@ -100,6 +102,9 @@ def references(
         if is_benchmark(problem.statement) or is_benchmark(problem.reference):
             refused[problem.id] = "benchmark"
             continue
+        if problem.id not in family_of:
+            refused[problem.id] = "unknown_family"
+            continue
         prompt = renderer.prompt_ids([{"role": "user", "content": problem.statement}])
         seen = (stored or {}).get(problem.id)
         if seen is not None and tuple(seen) != prompt:
@@ -112,7 +117,7 @@ def references(
         if len(prompt) + len(ids) > max_tokens:
             refused[problem.id] = "too_long"
             continue
-        samples.append(_sample(problem, family_of.get(problem.id, problem.id), prompt, ids, renderer.vocabulary))
+        samples.append(_sample(problem, family_of[problem.id], prompt, ids, renderer.vocabulary))
     return References(samples=tuple(samples), compared=compared, refused=refused)
 
 

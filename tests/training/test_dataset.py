@@ -31,6 +31,7 @@ from tests.training.vocabulary import end, sampled, write_tokenizer
 from training.dataset import Dataset, DatasetSettings, dataset, digest, groups, read_dataset, split
 from training.errors import BadData
 from training.families import held_out
+from training.references import Renderer, references
 from training.sample import TokenSample
 from training.tokens import Vocabulary, read_vocabulary
 
@@ -242,6 +243,20 @@ def test_no_family_is_on_both_sides(seed: int, tokenizer: Tokenizer, vocabulary:
     assert not {int(one) // 3 for one in statements} & {int(one.problem_id[1:]) // 3 for one in found.held_out}
     out = held_out(found.families, 0.3, seed, ["p7"])
     assert split([*found.train, *found.held_out], out) == (list(found.train), list(found.held_out))
+
+
+def test_references_are_split_with_the_samples(tokenizer: Tokenizer, vocabulary: Vocabulary, folder: Path) -> None:
+    """A problem that was never asked is held out if it is nearly one that is."""
+    settings = DatasetSettings(base=BASE, held_out_share=0.0, held_out=("p7",))
+    asked = [one.problem for one in many(tokenizer)]
+    twin = Problem(id="twin", statement=asked[7].statement + " again", reference="def f(x):\n    return x\n")
+    alone = Problem(id="alone", statement="Something else entirely.", reference="def f(x):\n    return x\n")
+    human = load(data_file("humaneval.jsonl.gz"))[1]
+    found = dataset(many(tokenizer), vocabulary, settings, [twin, alone, human])
+    made = references([twin, alone, human], found.families, Renderer(folder))
+    train, aside = split(made.samples, found.families_held_out)
+    assert [one.problem_id for one in train] == ["alone"] and [one.problem_id for one in aside] == ["twin"]
+    assert human.id not in found.problems and made.refused == {human.id: "benchmark"}
 
 
 def test_groups_are_of_one_problem_prompt_and_version(tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:

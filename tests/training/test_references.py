@@ -20,6 +20,8 @@ from training.references import Renderer, first_prompts, passing, references
 
 PROBLEM = Problem(id="p", statement="Add one.", entry_point="f", reference="\ndef f(x):\n    return x + 1\n")
 
+FAMILIES = {"p": "family"}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -37,7 +39,7 @@ def renderer(folder: Path, tokenizer: Tokenizer) -> Renderer:
 
 
 def test_a_reference_is_answered_as_a_model_answers(renderer: Renderer, tokenizer: Tokenizer) -> None:
-    found = references([PROBLEM], {"p": "family"}, renderer)
+    found = references([PROBLEM], FAMILIES, renderer)
     [made] = found.samples
     assert tokenizer.decode(list(made.prompt_ids), skip_special_tokens=False) == (
         "<|im_start|>user\nAdd one.<|im_end|>\n<|im_start|>assistant\n"
@@ -55,22 +57,22 @@ def test_a_reference_is_answered_as_a_model_answers(renderer: Renderer, tokenize
 
 def test_names_of_special_tokens_in_a_program_are_text(renderer: Renderer, tokenizer: Tokenizer) -> None:
     said = replace(PROBLEM, reference=f"def f(x):\n    return '{END}'\n")
-    [made] = references([said], {}, renderer).samples
+    [made] = references([said], FAMILIES, renderer).samples
     assert made.completion_ids.count(end(tokenizer)) == 1
     assert END in renderer.vocabulary.text(made.completion_ids)
 
 
 def test_letters_that_the_tokenizer_normalises_keep_their_place(renderer: Renderer) -> None:
     said = replace(PROBLEM, reference="def f(x):\n    return 'e\u0301'\n")
-    [made] = references([said], {}, renderer).samples
+    [made] = references([said], FAMILIES, renderer).samples
     assert "'é'" in renderer.vocabulary.text(made.completion_ids) and any(made.program)
 
 
 def test_prompts_are_compared_with_those_of_the_engine(renderer: Renderer) -> None:
     prompt = renderer.prompt_ids([{"role": "user", "content": "Add one."}])
-    assert references([PROBLEM], {}, renderer, stored={"p": prompt, "q": (1,)}).compared == 1
+    assert references([PROBLEM], FAMILIES, renderer, stored={"p": prompt, "q": (1,)}).compared == 1
     with pytest.raises(BadData, match=r"prompt of p has other token ids.*model folder that the engine serves"):
-        references([PROBLEM], {}, renderer, stored={"p": (*prompt, 7)})
+        references([PROBLEM], FAMILIES, renderer, stored={"p": (*prompt, 7)})
     first = replace(sample("t/0"), problem_id="p", origin="first", prompt_ids=prompt)
     repair = replace(first, id="t/1", origin="repair", prompt_ids=(1, 2))
     assert first_prompts([repair, first]) == {"p": prompt}
@@ -83,12 +85,18 @@ def test_what_is_no_reference_says_why(renderer: Renderer) -> None:
             PROBLEM,
             replace(PROBLEM, id="none", reference=None),
             replace(PROBLEM, id="long", reference="x = 1\n" * 3000),
+            replace(PROBLEM, id="stranger"),
             human,
         ],
-        {},
+        FAMILIES | {human.id: human.id, "none": "none", "long": "long"},
         renderer,
     )
-    assert found.refused == {"none": "no_reference", "long": "too_long", human.id: "benchmark"}
+    assert found.refused == {
+        "none": "no_reference",
+        "long": "too_long",
+        "stranger": "unknown_family",
+        human.id: "benchmark",
+    }
     assert [one.problem_id for one in found.samples] == ["p"]
 
 
