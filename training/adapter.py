@@ -234,7 +234,7 @@ def _restore(model: peft.PeftModel, folder: Path) -> None:
 
 
 def _layers(names: Mapping[str, object]) -> list[str]:
-    return sorted({name.split(".")[-3] for name in names})
+    return sorted({name.rpartition(".lora_")[0].rpartition(".")[2] or name for name in names})
 
 
 def _check_head(model: peft.PeftModel) -> None:

@@ -9,6 +9,7 @@ every n-th micro-batch; only the adapter's gradients travel.
 from __future__ import annotations
 
 import math
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -174,7 +175,7 @@ def fit(
         due = stopped or state.step % save_every == 0 or state.step == steps
         seconds = time.perf_counter() - began
         line |= {"sequences": len(examples), "tokens_seen": state.tokens, "seconds": seconds}
-        line["tokens_per_second"] = line.get("tokens", 0.0) / seconds
+        line |= {"tokens_per_second": line.get("tokens", 0.0) / seconds, "peak_mb": _peak_mb()}
         if due and held_out:
             judged = learner.judge(held_out)
             line |= {f"held_out/{name}": value for name, value in judged.items() if "tokens" not in name}
@@ -207,6 +208,10 @@ def _why(line: Line, step: int) -> str:
         f"gradient {line['grad_norm']}. Start again with a smaller optimiser.learning_rate, or look for samples with "
         "log-probabilities that are not finite; the last checkpoint is from before"
     )
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _rate(settings: OptimiserSettings, step: int, steps: int) -> float:

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from agent.settings import Frozen
 from training.adapter import LoraSettings
+from training.dataset import DatasetSettings
 from training.errors import BadSettings
 from training.loop import OptimiserSettings
 
@@ -27,6 +28,8 @@ class BatchSettings(Frozen):
     """Samples of one optimiser step, of all processes together."""
     micro_tokens: int = Field(default=2048, ge=1)
     """Largest micro-batch, padding included: memory, not the result, depends on it."""
+    judged: int = Field(default=64, ge=0)
+    """Held-out samples that are looked at before each checkpoint."""
 
 
 class AlgorithmSettings(Frozen):
@@ -58,6 +61,7 @@ class TrainSettings(Frozen):
 
     lora: LoraSettings = LoraSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
+    data: DatasetSettings = DatasetSettings(base="")
     batch: BatchSettings = BatchSettings()
     algorithm: AlgorithmSettings = AlgorithmSettings()
     run: RunSettings = RunSettings()

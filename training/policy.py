@@ -1,0 +1,153 @@
+"""A run that trains the policy: kept attempts and reference solutions, an algorithm's streams, the loop."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memory.records import Problem
+from memory.trajectories import Selection, SqlTrajectoryStore
+from training.algorithms import Algorithm, algorithm
+from training.batch import Example
+from training.dataset import Builder, Dataset, digest, groups, split
+from training.dataset import Counts as Attempts
+from training.errors import BadData
+from training.families import families, held_out
+from training.losses import LossSettings
+from training.objective import Counts, StreamObjective
+from training.plan import Shuffled
+from training.ranks import device
+from training.references import Renderer, first_prompts, references
+from training.run import Run
+from training.sample import TokenSample
+from training.seeds import derived
+from training.settings import TrainSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A run, and what is worth saying before it begins."""
+
+    run: Run[Example, Counts]
+    facts: Mapping[str, Any]
+
+
+async def prepared(
+    folder: Path,
+    base: Path,
+    store: Path | str,
+    problems: Sequence[Problem],
+    settings: TrainSettings,
+    *,
+    start: Path | None = None,
+) -> Prepared:
+    """The run of `settings` over a trajectory store, and over the reference solutions of `problems` where the algorithm
+    wants some. Raises BadData, BadSettings and StoreUnavailable."""
+    chosen = algorithm(settings.algorithm.name, settings.algorithm.options)
+    renderer = Renderer(base)
+    builder = Builder(renderer.vocabulary, settings.data)
+    for problem in problems:
+        builder.know(problem)
+    async with aclosing(await SqlTrajectoryStore.open(store)) as opened:
+        async for trajectory in opened.select(Selection()):
+            builder.add(trajectory)
+    only_references = chosen.reference_share == 1.0
+    try:
+        found = builder.finish()
+    except BadData:
+        if not only_references:
+            raise
+        found = _without_attempts(problems, settings)
+    asked = _references(found, problems, renderer, settings) if chosen.needs_references else ([], [])
+    train, aside = (_examples(chosen, [] if only_references else side) for side in (found.train, found.held_out))
+    others, others_aside = (_examples(chosen, side) for side in asked)
+    if not train and not only_references:
+        raise BadData(
+            f"there is nothing to learn from: in all {len(found.train)} samples the reward equals its baseline, or the "
+            f"algorithm {chosen.name} has no use for them. Collect problems that the model solves sometimes, or more "
+            "samples of each"
+        )
+    size = settings.batch.sequences
+    own = size - round(size * chosen.reference_share) if train else size
+    steps = settings.run.steps or math.ceil(settings.run.epochs * len(train or others) / own)
+    facts = {
+        "trajectories": found.counts.trajectories,
+        "refused": dict(found.counts.refused),
+        "samples": len(found.train),
+        "learned_from": len(train),
+        "references": len(others),
+        "held_out": len(aside) + len(others_aside),
+        "families_held_out": len(found.families_held_out),
+    }
+    run = Run(
+        folder=folder,
+        kind="policy",
+        base=base,
+        start=start,
+        settings=settings,
+        steps=steps,
+        plan=Shuffled(
+            train,
+            size,
+            seed=derived(settings.run.seed, "order"),
+            others=others,
+            share=chosen.reference_share,
+        ),
+        objective=StreamObjective(
+            chosen.form, LossSettings(), micro_tokens=settings.batch.micro_tokens, device=device()
+        ),
+        held_out=_judged([*aside, *others_aside], settings),
+        data=f"sha256:{digest([*found.train, *found.held_out, *asked[0], *asked[1]])}",
+        facts=facts,
+    )
+    return Prepared(run=run, facts=facts)
+
+
+def _examples(chosen: Algorithm, samples: Sequence[TokenSample]) -> list[Example]:
+    """The samples from which something is learned."""
+    return [
+        Example(sample, streams)
+        for group in groups(samples)
+        for sample, streams in zip(group, chosen.streams(group), strict=True)
+        if not streams.empty
+    ]
+
+
+def _references(
+    found: Dataset, problems: Sequence[Problem], renderer: Renderer, settings: TrainSettings
+) -> tuple[list[TokenSample], list[TokenSample]]:
+    """Reference solutions to train on, and held-out ones."""
+    known = {problem.id: problem for problem in (*found.problems.values(), *problems)}
+    made = references(
+        known.values(),
+        found.families,
+        renderer,
+        stored=first_prompts((*found.train, *found.held_out)),
+        max_tokens=settings.data.max_tokens,
+    )
+    return split(made.samples, found.families_held_out)
+
+
+def _without_attempts(problems: Sequence[Problem], settings: TrainSettings) -> Dataset:
+    """Problems and their families alone."""
+    family_of = families(problems)
+    return Dataset(
+        train=(),
+        held_out=(),
+        problems={problem.id: problem for problem in problems},
+        families=family_of,
+        families_held_out=held_out(family_of, settings.data.held_out_share, settings.data.seed, settings.data.held_out),
+        counts=Attempts(),
+        digest="",
+    )
+
+
+def _judged(examples: Sequence[Example], settings: TrainSettings) -> list[Example]:
+    """As many of the held-out examples as are looked at, always the same."""
+    drawn = random.Random(derived(settings.run.seed, "judged"))
+    return drawn.sample(examples, min(len(examples), settings.batch.judged))
