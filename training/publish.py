@@ -38,6 +38,7 @@ from agent.adapters import (
     write,
 )
 from agent.errors import AgentError
+from agent.task import Message
 from memory.errors import StoreUnavailable
 from memory.experience import Selection
 from memory.trajectories import SqlTrajectoryStore
@@ -268,8 +269,10 @@ def _separation(trained: Sequence[float], base: Sequence[float]) -> float:
     return sum(telling) / len(telling)
 
 
-def _tokens(tokenizer: Any, messages: Sequence[dict[str, str]]) -> tuple[int, ...]:
-    text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+def _tokens(tokenizer: Any, messages: Sequence[Message]) -> tuple[int, ...]:
+    text = tokenizer.apply_chat_template(
+        [dict(message) for message in messages], add_generation_prompt=True, tokenize=False
+    )
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ from tests import lora_engine
 from tests.lora_engine import probe_of
 
 
-def weights(folder: Path, text: str = "1", **config: object) -> Path:
+def weights(folder: Path, text: str = "1", **config: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8, "bias": "none", **config}))
     (folder / "adapter_model.safetensors").write_text(text)
@@ -158,7 +159,7 @@ def test_a_renamed_folder_is_not_another_version(tmp_path: Path) -> None:
         ({"peft_type": "IA3"}, "peft_type"),
     ],
 )
-def test_shapes_that_the_engine_cannot_serve(tmp_path: Path, config: dict[str, object], named: str) -> None:
+def test_shapes_that_the_engine_cannot_serve(tmp_path: Path, config: dict[str, Any], named: str) -> None:
     check_shape(weights(tmp_path / "good", target_modules=["q_proj"]), 16)
     with pytest.raises(AdapterError, match=named):
         check_shape(weights(tmp_path / "bad", **config), 16)

@@ -86,7 +86,8 @@ class Run:
             "burnish": {"tests": "assert True", "max_candidates": 1, "max_rounds": 0, "trace": True, "memory": False},
         }
         phase, started = self.phase, time.perf_counter()
-        first, answer, error, done = 0.0, {}, "", False
+        answer: dict[str, Any] = {}
+        first, error, done = 0.0, "", False
         try:
             async with self.http.stream("POST", "/v1/chat/completions", json=body) as response:
                 if response.status_code != 200:
