@@ -155,6 +155,11 @@ class Registry:
         self._marks.pop(name, None)
         self._write_marks()
 
+    def leftovers(self, age_s: float) -> list[Path]:
+        """Folders that a writer, or a deletion, left unfinished so long ago."""
+        limit = time.time() - age_s
+        return [path for path in self.root.glob(".*@*") if path.is_dir() and path.stat().st_mtime < limit]
+
     def order(self, kind: Kind) -> list[str]:
         """The versions worth keeping loaded, the most needed first: live, the one before, then the newest proved."""
         live = self.live()

@@ -32,6 +32,8 @@ BASE = "base"
 """The base model, as `burnish.version`."""
 _PAST = 10
 """Former live versions that are remembered."""
+_LEFT_S = 86_400.0
+"""A version that is being written for longer is never finished."""
 _VERDICTS = {True: "passed", False: "failed", None: "unverified"}
 _ROUTABLE = (State.PROVED, State.LIVE)
 
@@ -436,7 +438,10 @@ class Adapters:
             self._metrics.adapters_loaded.set(len(self._loaded))
 
     async def _delete(self, held: set[str]) -> None:
-        """Remove folders of versions that no engine holds, nothing goes back to and that were let go long ago."""
+        """Remove folders of versions that no engine holds, nothing goes back to and that were let go long ago; and what
+        writers that died left."""
+        for left in self.registry.leftovers(_LEFT_S):
+            await asyncio.to_thread(shutil.rmtree, left, ignore_errors=True)
         needed = self.registry.needed()
         for entry in self.registry.entries():
             name = entry.adapter.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -254,13 +255,17 @@ async def test_folders_go_late_and_never_while_needed(tmp_path: Path) -> None:
     for _ in range(4):
         published(tmp_path)
     root = tmp_path / "adapters"
+    begun, died = root / ".actor@8.new", root / ".actor@7.dead"
+    begun.mkdir()
+    died.mkdir()
+    os.utime(died, (0, 0))
     async with adapters_of(tmp_path, engine, keep=2, grace_days=1) as adapters:
         for number in (1, 2, 3, 4):
             await adapters.load(f"actor@{number}")
             await adapters.promote(f"actor@{number}", None, force=True)
         await eventually(lambda: set(engine.held) == {"actor@3", "actor@4"})
         await adapters.look_after()
-        assert len(adapters.registry.entries()) == 4
+        assert len(adapters.registry.entries()) == 4 and begun.exists() and not died.exists()
         marks = json.loads((root / "states.json").read_text())
         for mark in marks.values():
             mark["changed"] = time.time() - 2 * 86_400
