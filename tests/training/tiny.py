@@ -49,6 +49,7 @@ def model(folder: Path, *, seed: int = 0) -> Path:
         num_key_value_heads=2,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
+        initializer_range=0.125,  # at Qwen2's 0.02 a frozen head of this width could make no token likely
         bos_token_id=made.convert_tokens_to_ids(END),
         eos_token_id=made.convert_tokens_to_ids(END_OF_TURN),
         pad_token_id=made.convert_tokens_to_ids(END),
