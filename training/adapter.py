@@ -249,7 +249,7 @@ def _check_head(model: peft.PeftModel) -> None:
         )
 
 
-class _Layer(Linear):  # type: ignore[misc, unused-ignore]
+class _Layer(Linear):  # type: ignore[misc]
     """A linear layer with its adapter, in one operation."""
 
     silent = False
@@ -268,7 +268,7 @@ class _Layer(Linear):  # type: ignore[misc, unused-ignore]
         return made
 
 
-class _Adapted(torch.autograd.Function):
+class _Adapted(torch.autograd.Function):  # type: ignore[misc]
     """x W' + bias + scale (x A') B', for a frozen W of any float type and float32 A [r, in] and B [out, r]."""
 
     @staticmethod
@@ -295,7 +295,7 @@ class _Adapted(torch.autograd.Function):
         return grad_x, None, None, grad_a, grad_b, None
 
 
-class _ChosenLogprobs(torch.autograd.Function):
+class _ChosenLogprobs(torch.autograd.Function):  # type: ignore[misc]
     """log_softmax(h W')[target], float32 [N], for states h [N, H], a frozen W [V, H] and targets [N].
 
     d log p / d h = W[target] - softmax(h W') W does not depend on what comes after: it is computed on the way forward,

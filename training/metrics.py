@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agent.adapters import replace_text
+from training.errors import CheckpointError
 
 NAME = "metrics.jsonl"
 
@@ -19,10 +20,16 @@ class Metrics:
         self._file = folder / NAME
 
     def add(self, step: int, line: Mapping[str, float]) -> None:
-        """Append one step."""
+        """Append one step. Raises CheckpointError if the disk does not take it."""
         rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in line.items()}
-        with self._file.open("a") as out:
-            out.write(json.dumps({"step": step, **rounded}) + "\n")
+        try:
+            with self._file.open("a") as out:
+                out.write(json.dumps({"step": step, **rounded}) + "\n")
+        except OSError as error:
+            raise CheckpointError(
+                f"step {step} cannot be noted in {self._file} ({error}); make room on the disk and start the same "
+                "command again: it goes on from the last checkpoint"
+            ) from error
 
     def rewind(self, step: int) -> None:
         """Forget the steps after `step`, which are done again, and a line that a kill cut off."""

@@ -8,6 +8,7 @@ The same call begins a run and goes on with it; what it was begun with cannot ch
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -90,7 +91,8 @@ def carry_out(
         )
     finally:
         if rank() == 0:
-            curves.draw(run.folder, f"{run.kind}: {settings.algorithm.name}, {run.folder.name}")
+            with suppress(OSError):  # a full disk has its own message
+                curves.draw(run.folder, f"{run.kind}: {settings.algorithm.name}, {run.folder.name}")
 
 
 def best(run: Run[E, C]) -> Checkpoint | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -72,23 +72,21 @@ def lines(folder: Path) -> list[dict[str, float]]:
     return metrics.read(folder / metrics.NAME)
 
 
-@pytest.mark.parametrize("fault, has_loss", [(broken, False), (worthless, False)])
+@pytest.mark.parametrize("fault", [broken, worthless])
 def test_a_step_that_cannot_be_taken_is_skipped_and_counted(
-    base: Path, tmp_path: Path, fault: object, has_loss: bool
+    base: Path, tmp_path: Path, fault: Callable[[], Example]
 ) -> None:
-    assert callable(fault)
     fine = [[imitated(0)], [imitated(1)]]
     carry_out(planned(tmp_path / "with", base, [fine[0], [fault()], fine[1]]))
     carry_out(planned(tmp_path / "without", base, fine))
     assert [line["skipped"] for line in lines(tmp_path / "with")] == [0.0, 1.0, 0.0]
-    assert ("loss" in lines(tmp_path / "with")[1]) is has_loss
+    assert "loss" not in lines(tmp_path / "with")[1]
     found, wanted = (_adapter(tmp_path / name) for name in ("with", "without"))
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in found.items())
 
 
 @pytest.mark.parametrize("fault, message", [(broken, "learning_rate"), (worthless, "all rewards .* Collect problems")])
-def test_three_in_a_row_end_the_run(base: Path, tmp_path: Path, fault: object, message: str) -> None:
-    assert callable(fault)
+def test_three_in_a_row_end_the_run(base: Path, tmp_path: Path, fault: Callable[[], Example], message: str) -> None:
     steps = [[imitated(0)], [fault()], [fault()], [fault()], [imitated(1)]]
     with pytest.raises(Diverged, match=rf"steps 2 to 4 .*{message}"):
         carry_out(planned(tmp_path, base, steps))
