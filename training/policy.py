@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from memory.experience import Selection
 from memory.records import Problem
-from memory.trajectories import Selection, SqlTrajectoryStore
+from memory.trajectories import SqlTrajectoryStore
 from training.algorithms import Algorithm, algorithm
 from training.batch import Example
 from training.dataset import Builder, Dataset, digest, groups, split

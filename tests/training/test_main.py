@@ -1,0 +1,150 @@
+"""`python -m training`: exit statuses, messages, and a policy run from stored trajectories to a checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+from typer.testing import CliRunner, Result
+
+from memory.records import Attempt, CodeTest, Outcome, Problem, Sampling, Trajectory, Verdict
+from memory.trajectories import SqlTrajectoryStore
+from tests.training import tiny
+from tests.training.vocabulary import sampled
+from training import manifest, metrics
+from training.__main__ import app
+
+NAME = "tiny/base"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.model(tmp_path_factory.mktemp("tiny") / "base")
+
+
+@pytest.fixture(scope="module")
+def data(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with eight problems; of each, every second of four attempts passes."""
+    folder = tmp_path_factory.mktemp("data")
+    asyncio.run(fill(folder, base, [Outcome.PASSED, Outcome.FAILED_TEST] * 2))
+    return folder
+
+
+async def fill(folder: Path, base: Path, outcomes: Sequence[Outcome]) -> None:
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    async with aclosing(await SqlTrajectoryStore.open(folder / "trajectories.sqlite")) as store:
+        for number in range(8):
+            attempts = []
+            for at, outcome in enumerate(outcomes):
+                answer = sampled(tokenizer, f"```python\ndef f{number}(x):\n    return x + {at}\n```")
+                sampling = Sampling(model=NAME, temperature=1.0 if at else 0.0, seed=at)
+                passed = 2 if outcome is Outcome.PASSED else 0
+                verdict = Verdict(id="", outcome=outcome, passed=passed, total=2)
+                attempts.append(
+                    Attempt(
+                        candidate=replace(answer, sampling=sampling),
+                        verdict=verdict,
+                        origin="sample" if at else "first",
+                        round=0,
+                    )
+                )
+            words = " ".join(f"word{number}x{place}" for place in range(20))
+            await store.append(
+                Trajectory(
+                    id=f"t{number}",
+                    problem=Problem(
+                        id=f"p{number}",
+                        statement=f"Task {number}: {words}",
+                        entry_point=f"f{number}",
+                        hidden=(CodeTest(source="def check(c): pass", runner="check"),),
+                    ),
+                    attempts=tuple(attempts),
+                    accepted=0,
+                    status="finished",
+                    model_version=NAME,
+                    tenant="collect",
+                    consent=True,
+                    started=float(number),
+                    ended=float(number),
+                    rounds=0,
+                )
+            )
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def policy(run: Path, base: Path, data: Path, *more: object) -> Result:
+    given = [
+        "--base",
+        base,
+        "--base-name",
+        NAME,
+        "--data-dir",
+        data,
+        "--set",
+        "lora.rank=4",
+        "--set",
+        "batch.sequences=4",
+    ]
+    return call("policy", run, *given, *more)
+
+
+def test_a_policy_is_trained_from_kept_attempts(base: Path, data: Path, tmp_path: Path) -> None:
+    done = policy(tmp_path / "run", base, data, "--algorithm", "rft", "--set", "run.steps=3")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip().endswith("checkpoints/000003")
+    assert re.search(r"step 3/3 loss", done.stderr)
+    about = manifest.read(tmp_path / "run")
+    assert about.kind == "policy" and about.settings["algorithm"]["name"] == "rft"
+    assert about.facts["samples"] > about.facts["learned_from"] > 0
+    assert len(metrics.read(tmp_path / "run" / metrics.NAME)) == 3
+    assert (tmp_path / "run" / "curves.png").exists()
+
+    again = policy(tmp_path / "run", base, data, "--algorithm", "rft", "--set", "run.steps=3")
+    assert again.exit_code == 0 and "step" not in again.stderr.split("}")[-1]
+    longer = policy(tmp_path / "run", base, data, "--algorithm", "rft", "--set", "run.steps=4")
+    assert longer.exit_code == 0 and len(metrics.read(tmp_path / "run" / metrics.NAME)) == 4
+    other = policy(tmp_path / "run", base, data, "--algorithm", "grpo", "--set", "run.steps=4")
+    assert other.exit_code == 1 and "another algorithm" in other.stderr
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--set", "lora.rnak=4"], "lora.rnak"),
+        (["--set", "lora.rank=99"], "lora.rank is 99"),
+        (["--algorithm", "magic"], "magic"),
+        (["--set", "algorithm.options.magic=1"], "magic"),
+    ],
+)
+def test_wrong_settings_end_with_2(base: Path, data: Path, tmp_path: Path, more: list[str], message: str) -> None:
+    done = policy(tmp_path / "run", base, data, *more)
+    assert done.exit_code == 2 and message in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_store_says_what_to_do(base: Path, tmp_path: Path) -> None:
+    done = policy(tmp_path / "run", base, tmp_path, "--algorithm", "grpo")
+    assert done.exit_code == 1 and "collect" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_equal_rewards_say_what_to_do(base: Path, tmp_path: Path) -> None:
+    asyncio.run(fill(tmp_path, base, [Outcome.FAILED_TEST] * 4))
+    done = policy(tmp_path / "run", base, tmp_path, "--algorithm", "grpo")
+    assert done.exit_code == 1 and "solves sometimes" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["policy", "collect", "publish", "evaluate"])
+def test_every_command_explains_itself(command: str) -> None:
+    done = call(command, "--help")
+    assert done.exit_code == 0 and "--data-dir" in done.stdout
