@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from agent.problems import ProblemFileError, load
 from memory.errors import StoreUnavailable
-from training import collect, evaluate, publish
+from training import collect_command, evaluate, publish
 from training.errors import BadSettings, TrainingError
 from training.loop import Line
 from training.policy import prepared
@@ -30,7 +30,7 @@ from training.run import best, carry_out
 from training.settings import load as load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Learning from kept attempts.")
-app.command("collect")(collect.command)
+app.command("collect")(collect_command.command)
 app.command("evaluate")(evaluate.command)
 app.command("publish")(publish.command)
 

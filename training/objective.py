@@ -2,7 +2,8 @@
 
     loss = sum of pg_weight * pg / N_pg  +  sum of ce_weight * ce / N_ce  +  sum of kl_weight * kl / N_kl
 
-Each N is the sum of the absolute weights of its stream over the whole optimiser step, all micro-batches and ranks.
+Each N is the number of tokens with a weight in its stream, over the whole optimiser step, all micro-batches and ranks.
+It is no sum of weights: a stream whose weights are all 0.05 has a twentieth of the effect (StepCoder's divergence).
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from training.batch import Example, collate, micro_batches
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Sums of absolute weights over an optimiser step."""
+    """Tokens with a weight in an optimiser step."""
 
-    pg: float
-    ce: float
-    kl: float
+    pg: int
+    ce: int
+    kl: int
 
 
 class StreamObjective:
@@ -50,9 +51,9 @@ class StreamObjective:
         if all(streams.empty for _, streams in examples):
             return None
         return Counts(
-            pg=sum(abs(weight) for _, streams in examples for weight in streams.pg_weight),
-            ce=sum(abs(weight) for _, streams in examples for weight in streams.ce_weight),
-            kl=sum(abs(weight) for _, streams in examples for weight in streams.kl_weight),
+            pg=sum(weight != 0 for _, streams in examples for weight in streams.pg_weight),
+            ce=sum(weight != 0 for _, streams in examples for weight in streams.ce_weight),
+            kl=sum(weight != 0 for _, streams in examples for weight in streams.kl_weight),
         )
 
     def split(self, examples: Sequence[Example]) -> list[list[Example]]:
@@ -73,12 +74,12 @@ class StreamObjective:
             values |= {"pg": float(pg.detach()) / count.pg}
             values |= {name: value / count.pg for name, value in logged.items()}
         if count.ce:
-            ce, logged = losses.cross_entropy(logp, batch.ce_weight)
+            ce, _ = losses.cross_entropy(logp, batch.ce_weight)
             loss = loss + ce / count.ce
             values |= {"ce": float(ce.detach()) / count.ce}
         if count.kl:
             reference = adapter.logprobs(model, batch, reference=True)
-            kl, logged = losses.divergence(logp, reference, batch.kl_weight)
+            kl, _ = losses.divergence(logp, reference, batch.kl_weight)
             loss = loss + kl / count.kl
             values |= {"kl": float(kl.detach()) / count.kl}
         return loss, values

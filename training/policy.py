@@ -19,7 +19,6 @@ from training.dataset import Builder, Dataset, digest, groups, split
 from training.dataset import Counts as Attempts
 from training.errors import BadData
 from training.families import families, held_out
-from training.losses import LossSettings
 from training.objective import Counts, StreamObjective
 from training.plan import Shuffled
 from training.ranks import device
@@ -100,7 +99,7 @@ async def prepared(
             share=chosen.reference_share,
         ),
         objective=StreamObjective(
-            chosen.form, LossSettings(), micro_tokens=settings.batch.micro_tokens, device=device()
+            chosen.form, chosen.losses, micro_tokens=settings.batch.micro_tokens, device=device()
         ),
         held_out=_judged([*aside, *others_aside], settings),
         data=f"sha256:{digest([*found.train, *found.held_out, *asked[0], *asked[1]])}",

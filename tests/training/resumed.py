@@ -23,7 +23,6 @@ from training.adapter import LoraSettings
 from training.algorithms import ALGORITHMS, algorithm
 from training.batch import Example
 from training.loop import OptimiserSettings
-from training.losses import LossSettings
 from training.objective import Counts, StreamObjective
 from training.plan import Shuffled
 from training.run import Run, carry_out
@@ -95,7 +94,7 @@ def of_algorithm(folder: Path, base: Path, name: str) -> Run[Example, Counts]:
         settings=settings,
         steps=4,
         plan=Shuffled(examples, settings.batch.sequences, seed=3, others=others, share=share),
-        objective=StreamObjective(chosen.form, LossSettings(), micro_tokens=settings.batch.micro_tokens),
+        objective=StreamObjective(chosen.form, chosen.losses, micro_tokens=settings.batch.micro_tokens),
         data="sha256:groups",
     )
 
