@@ -24,7 +24,7 @@ from training.settings import BatchSettings, RunSettings, TrainSettings
 
 SETTINGS = TrainSettings(
     lora=LoraSettings(rank=4, alpha=8),
-    optimiser=OptimiserSettings(learning_rate=5e-3, warmup_steps=1),
+    optimiser=OptimiserSettings(learning_rate=5e-3, warmup_steps=1, epsilon=1e-4),  # AdamW magnifies rounding below it
     batch=BatchSettings(sequences=6, micro_tokens=64),
     run=RunSettings(save_every=2, threads=1),
 )
