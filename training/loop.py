@@ -62,7 +62,7 @@ class Objective(Protocol[E, C]):
         """What the losses of a whole step are divided by; None: there is nothing to learn from these examples."""
         ...
 
-    def split(self, examples: Sequence[E]) -> list[Sequence[E]]:
+    def split(self, examples: Sequence[E]) -> Sequence[Sequence[E]]:
         """Micro-batches, each small enough for the memory; the same on every rank."""
         ...
 

@@ -84,7 +84,7 @@ async def prepared(
         "held_out": len(aside) + len(others_aside),
         "families_held_out": len(found.families_held_out),
     }
-    run = Run(
+    run: Run[Example, Counts] = Run(
         folder=folder,
         kind="policy",
         base=base,
