@@ -27,7 +27,7 @@ class Algorithm:
     needs_references: bool
     reference_share: float
     """Share of each optimiser step's sequences that are cross-entropy reference samples."""
-    losses: LossSettings = LossSettings()
+    losses: LossSettings
     """Bounds of the policy gradient."""
 
 
