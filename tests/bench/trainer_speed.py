@@ -90,7 +90,7 @@ def main() -> None:
 def _tokens(model: Path, count: int) -> list[tuple[list[int], list[int]]]:
     """Prompts and solutions as the chat template renders them."""
     tokenizer = AutoTokenizer.from_pretrained(model)
-    made = []
+    made: list[tuple[list[int], list[int]]] = []
     for problem in load(data_file("mbpp_train.jsonl.gz")):
         if problem.reference and len(made) < count:
             asked = tokenizer.apply_chat_template(

@@ -93,7 +93,7 @@ def test_the_size_of_chunks_changes_nothing(base: Path) -> None:
         assert all(torch.allclose(grad, results[0][1][name], rtol=1e-4, atol=1e-6) for name, grad in grads.items())
 
 
-class Largest(TorchDispatchMode):
+class Largest(TorchDispatchMode):  # type: ignore[misc]
     """Notes the size of the largest tensor that is made."""
 
     elements = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -114,11 +115,12 @@ def test_another_base_model_is_refused_with_both_digests(base: Path, run: Path, 
 def test_another_dataset_shape_or_seed_is_refused(base: Path, run: Path) -> None:
     with pytest.raises(CheckpointError, match="another dataset: sha256:data, now it is sha256:other"):
         carry_out(small(run, base, data="sha256:other"))
-    for what, change in {
+    changes: dict[str, dict[str, Any]] = {
         "adapter shape": {"lora": LoraSettings(rank=8)},
         "seed": {"run": RunSettings(seed=7)},
         "optimiser": {"optimiser": SETTINGS.optimiser.model_copy(update={"learning_rate": 1e-4})},
-    }.items():
+    }
+    for what, change in changes.items():
         with pytest.raises(CheckpointError, match=f"another {what}"):
             carry_out(small(run, base, settings=SETTINGS.model_copy(update=change)))
 

@@ -127,7 +127,7 @@ class Infinite:
 def test_a_gradient_that_is_not_finite_is_skipped_too(base: Path, tmp_path: Path) -> None:
     run = small(tmp_path, base, examples=mixed(6))
     with pytest.raises(Diverged, match="length of the gradient nan"):
-        carry_out(replace(run, objective=Infinite()))  # type: ignore[arg-type, misc]
+        carry_out(replace(run, objective=Infinite()))  # type: ignore[arg-type]
     assert not (tmp_path / "LATEST").exists() or _adapter(tmp_path)
 
 
