@@ -21,7 +21,8 @@ import peft
 import torch
 from peft.tuners.lora.layer import Linear
 from pydantic import Field, model_validator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
@@ -129,7 +130,7 @@ def save(model: peft.PeftModel, folder: Path, base_name: str) -> None:
     if isinstance(config["target_modules"], set):
         config["target_modules"] = sorted(config["target_modules"])
     (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True, default=str) + "\n")
-    save_file(weights(model), folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).write_bytes(serialised(weights(model), {"format": "pt"}))
 
 
 def weights(model: peft.PeftModel) -> dict[str, Tensor]:
