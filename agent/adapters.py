@@ -69,9 +69,10 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbePrompt:
-    """A text as tokens, and the log-probability of each token but the first."""
+    """A text as tokens, and the log-probabilities of some tokens to follow it."""
 
     ids: tuple[int, ...]
+    next_ids: tuple[int, ...]
     trained: tuple[float, ...]
     """By the trainer, with the adapter."""
     base: tuple[float, ...]
@@ -79,21 +80,11 @@ class ProbePrompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NextToken:
-    """A text as tokens, and the log-probabilities of some tokens to follow it."""
-
-    ids: tuple[int, ...]
-    next_ids: tuple[int, ...]
-    trained: tuple[float, ...]
-    base: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """What the trainer computed, for the server to compare with what the engine answers."""
 
     prompts: tuple[ProbePrompt, ...]
-    repeated: NextToken | None = None
+    repeated: ProbePrompt | None = None
     """A text longer than two blocks of the engine's prefix cache, asked twice."""
     dtype: str = "bfloat16"
     """In which the trainer ran the model."""

@@ -13,11 +13,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
-from agent.adapters import Adapter, Card, Kind, NextToken, Probe, ProbePrompt, next_version, write
+from agent.adapters import Adapter, Card, Kind, Probe, ProbePrompt, next_version, write
 from tests.scripted_engine import MODEL, ScriptedEngine
 
 PROMPTS = (tuple(range(3, 43)), tuple(range(50, 80)), tuple(range(7, 60, 2)), tuple(range(90, 120)))
 LONG = tuple(range(300))
+NEXT = tuple(range(1, 13))
 
 
 def logprob(token: int, place: int, shift: float) -> float:
@@ -99,15 +100,12 @@ class LoraEngine(ScriptedEngine):
             return _error(404, f"The model `{model}` does not exist.")
         shift = self.shifts.get(self.confused.get(model, model), 0.0)
         choice: dict[str, Any] = {"index": 0, "text": "x", "finish_reason": "length"}
-        if "prompt_logprobs" in body:
-            values = [logprob(token, place, shift) + self.noise * (-1) ** place for place, token in enumerate(ids)]
-            entries = [{str(token): {"logprob": value}} for token, value in zip(ids, values, strict=True)]
-            choice["prompt_logprobs"] = [None, *entries[1:]]
+        assert "prompt_logprobs" not in body, "vLLM 0.32 on a CPU dies of it"
         if "logprob_token_ids" in body:
             cached = self.stale and (model, ids) in self._seen
             self._seen.add((model, ids))
             told = {
-                f"token_id:{token}": logprob(token, len(ids), 0.0 if cached else shift)
+                f"token_id:{token}": logprob(token, len(ids), 0.0 if cached else shift) + self.noise * (-1) ** token
                 for token in body["logprob_token_ids"]
             }
             choice["logprobs"] = {"top_logprobs": [told]}
@@ -117,16 +115,13 @@ class LoraEngine(ScriptedEngine):
 def probe_of(shift: float) -> Probe:
     """What a trainer would have computed for such an adapter."""
 
-    def scored(ids: Sequence[int], by: float) -> tuple[float, ...]:
-        return tuple(logprob(token, place, by) for place, token in enumerate(ids))[1:]
+    def prompt(ids: Sequence[int]) -> ProbePrompt:
+        def follows(by: float) -> tuple[float, ...]:
+            return tuple(logprob(token, len(ids), by) for token in NEXT)
 
-    def follows(by: float) -> tuple[float, ...]:
-        return tuple(logprob(token, len(LONG), by) for token in (1, 2, 3))
+        return ProbePrompt(ids=tuple(ids), next_ids=NEXT, trained=follows(shift), base=follows(0.0))
 
-    return Probe(
-        prompts=tuple(ProbePrompt(ids=ids, trained=scored(ids, shift), base=scored(ids, 0.0)) for ids in PROMPTS),
-        repeated=NextToken(ids=LONG, next_ids=(1, 2, 3), trained=follows(shift), base=follows(0.0)),
-    )
+    return Probe(prompts=tuple(prompt(ids) for ids in PROMPTS), repeated=prompt(LONG))
 
 
 def published(

@@ -66,17 +66,23 @@ def texts(base: Path) -> list[list[int]]:
 
 
 async def speaker(
-    engine: httpx.AsyncClient, models: Sequence[str], candidate: Mapping[str, Any]
+    engine: httpx.AsyncClient, models: Sequence[str], candidate: Mapping[str, Any], *, places: int = 8
 ) -> tuple[str, Mapping[str, float]]:
-    """Which of the models an attempt's `candidate` came from: the one whose log-probabilities of these very tokens are
-    nearest to those reported when they were sampled; and the mean distance of each."""
+    """Which of the models an attempt's `candidate` came from: the one whose log-probabilities of its tokens, at some
+    places, are nearest to those reported when they were sampled; and the mean distance of each."""
     prompt, answer, told = candidate["prompt_ids"], candidate["completion_ids"], candidate["logprobs"]
+    looked_at = sorted({round(place * (len(answer) - 1) / max(1, places - 1)) for place in range(places)})
     distances = {}
     for model in models:
-        body = {"model": model, "prompt": [*prompt, *answer], "max_tokens": 1, "prompt_logprobs": 0}
-        response = await engine.post("/v1/completions", json=body)
-        response.raise_for_status()
-        entries = response.json()["choices"][0]["prompt_logprobs"][len(prompt) :]
-        scored = [entry[str(token)]["logprob"] for entry, token in zip(entries, answer, strict=True)]
-        distances[model] = fsum(abs(a - b) for a, b in zip(scored, told, strict=True)) / len(answer)
+        found = [abs(await _logprob(engine, model, [*prompt, *answer[:at]], answer[at]) - told[at]) for at in looked_at]
+        distances[model] = fsum(found) / len(found)
     return min(distances, key=lambda model: distances[model]), distances
+
+
+async def _logprob(engine: httpx.AsyncClient, model: str, ids: Sequence[int], token: int) -> float:
+    """Of a token to follow the ids."""
+    more = {"logprobs": 1, "logprob_token_ids": [token], "return_tokens_as_token_ids": True}
+    body = {"model": model, "prompt": list(ids), "max_tokens": 1, "temperature": 0.0, **more}
+    response = await engine.post("/v1/completions", json=body)
+    response.raise_for_status()
+    return float(response.json()["choices"][0]["logprobs"]["top_logprobs"][0][f"token_id:{token}"])

@@ -1,8 +1,8 @@
 """A run's checkpoint becomes a version: an immutable folder with its card and the probe that proves it once served.
 
-The probe (agent/adapters.py) holds log-probabilities that are computed here with and without the adapter, on those of
-the given texts where they differ most: where they do not differ, an engine that answers with the base model would not
-be found out.
+The probe (agent/adapters.py) holds log-probabilities that are computed here with and without the adapter, after those
+beginnings of the given texts where they differ most: where they do not differ, an engine that answers with the base
+model would not be found out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from agent.adapters import (
     Adapter,
     Card,
     Kind,
-    NextToken,
     Probe,
     ProbePrompt,
     check_shape,
@@ -57,10 +56,10 @@ _BLOCK = 128
 """Tokens of the engine's largest prefix-cache block: vLLM's on a CPU."""
 _LONG = 2 * _BLOCK + 64
 """Least tokens of the text that is asked twice."""
-_NEXT = 8
-"""Tokens after it whose log-probabilities are kept."""
-_TELLING = 4
-"""A text is judged by the quarter of its tokens where adapter and base model differ most."""
+_SHORT = 8
+"""Least tokens of the others, where a text has so many."""
+_NEXT = 16
+"""Tokens after a text whose log-probabilities are kept: the likeliest ones."""
 
 
 def publish(
@@ -116,13 +115,13 @@ def probe_of(model: peft.PeftModel, texts: Sequence[Sequence[int]]) -> Probe:
     usable = [tuple(text[:_LENGTH]) for text in texts if len(text) > 1][:_LOOKED_AT]
     if not usable:
         raise PublishError("a probe needs texts: give some prompts with their answers as token ids")
-    scored = [_scored(model, text) for text in usable]
-    scored.sort(key=lambda prompt: -_separation(prompt.trained, prompt.base))
-    if _separation(scored[0].trained, scored[0].base) == 0.0:
+    cut = [_cut(model, text, min(_SHORT, len(text) - 1)) for text in usable]
+    cut.sort(key=lambda prompt: -_separation(prompt))
+    if _separation(cut[0]) == 0.0:
         raise PublishError("the adapter changes nothing: with and without it every probability is the same")
     return Probe(
-        prompts=tuple(scored[:_PROMPTS]),
-        repeated=_repeated(model, [prompt.ids for prompt in scored]),
+        prompts=tuple(cut[:_PROMPTS]),
+        repeated=_cut(model, _long(usable), 2 * _BLOCK + 1),
         dtype=str(adapter.head(model).dtype).removeprefix("torch."),
     )
 
@@ -215,30 +214,28 @@ def _named(weights: Path, folder: Path, base: Path) -> Path:
     return folder
 
 
-def _scored(model: peft.PeftModel, ids: tuple[int, ...]) -> ProbePrompt:
-    places = list(range(len(ids) - 1))
-    trained, base = _both(model, ids, places, list(ids[1:]))
-    return ProbePrompt(ids=ids, trained=trained, base=base)
+def _cut(model: peft.PeftModel, ids: tuple[int, ...], least: int) -> ProbePrompt:
+    """The text's beginning, of at least so many tokens, after which the next token's probability changes most."""
+    places = list(range(least - 1, len(ids) - 1))
+    trained, base = _both(model, ids, places, [ids[place + 1] for place in places])
+    at = max(range(len(places)), key=lambda at: abs(trained[at] - base[at]))
+    ids = ids[: places[at] + 1]
+    with torch.no_grad():
+        last = adapter.hidden(model, torch.tensor([ids], device=model.device))[0, -1]
+        likely = (last @ adapter.head(model).t()).float().topk(_NEXT).indices.tolist()
+    trained, base = _both(model, ids, [len(ids) - 1] * len(likely), likely)
+    return ProbePrompt(ids=ids, next_ids=tuple(likely), trained=trained, base=base)
 
 
-def _repeated(model: peft.PeftModel, texts: Sequence[tuple[int, ...]]) -> NextToken:
-    """Texts one after the other until they are long enough, cut where the next token's probability changes most."""
+def _long(texts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Texts one after the other until they are long enough."""
     ids: tuple[int, ...] = ()
     while len(ids) <= _LONG:
         for text in texts:
             ids += text
             if len(ids) > _LONG:
                 break
-    ids = ids[: _LONG + _LENGTH]
-    places = list(range(2 * _BLOCK, len(ids) - 1))
-    trained, base = _both(model, ids, places, [ids[place + 1] for place in places])
-    cut = max(range(len(places)), key=lambda at: abs(trained[at] - base[at]))
-    ids = ids[: places[cut] + 1]
-    with torch.no_grad():
-        last = adapter.hidden(model, torch.tensor([ids], device=model.device))[0, -1]
-        likely = (last @ adapter.head(model).t()).float().topk(_NEXT).indices.tolist()
-    trained, base = _both(model, ids, [len(ids) - 1] * len(likely), likely)
-    return NextToken(ids=ids, next_ids=tuple(likely), trained=trained, base=base)
+    return ids[: _LONG + _LENGTH]
 
 
 def _both(
@@ -263,10 +260,9 @@ def _both(
     return tuple(trained), tuple(adapter.logprobs(model, batch, reference=True).tolist())
 
 
-def _separation(trained: Sequence[float], base: Sequence[float]) -> float:
-    apart = sorted((abs(one - other) for one, other in zip(trained, base, strict=True)), reverse=True)
-    telling = apart[: max(1, len(apart) // _TELLING)]
-    return sum(telling) / len(telling)
+def _separation(prompt: ProbePrompt) -> float:
+    """Mean difference between adapter and base model."""
+    return sum(abs(one - other) for one, other in zip(prompt.trained, prompt.base, strict=True)) / len(prompt.base)
 
 
 def _tokens(tokenizer: Any, messages: Sequence[Message]) -> tuple[int, ...]:

@@ -23,11 +23,14 @@ _PROGRESS = ("reasoning_content", "reasoning")
 
 
 async def pass_through(request: Request, parts: Parts, chat: ChatRequest, body: dict[str, Any]) -> Response:
-    """Send `body` to the engine and relay what comes back.
+    """Send `body` to the engine and relay what comes back. Raises ApiError: 400 for `prompt_logprobs`, of which vLLM
+    0.32 on a CPU dies (server/adapters/probe.py), and what the engine refuses.
 
     Under the base model's own name nothing is changed; under `burnish` the answer names `burnish`, and progress that
     came back with the history is dropped.
     """
+    if body.get("prompt_logprobs") is not None:
+        raise bad_request("prompt_logprobs is not served; some engines die of it", param="prompt_logprobs")
     renamed = chat.model if chat.model != body["model"] else None
     sent = {key: value for key, value in body.items() if key not in _OURS}
     if renamed is not None:

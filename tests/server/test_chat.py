@@ -62,6 +62,13 @@ async def test_the_openai_client_streamed(server: Running) -> None:
     assert last.burnish["verdict"] == "passed"  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("model", ["burnish", MODEL])
+async def test_what_the_engine_would_die_of_never_reaches_it(server: Running, model: str) -> None:
+    refused = await server.chat(model=model, burnish={"refine": False}, prompt_logprobs=0)
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "prompt_logprobs"
+    assert server.engine.bodies == []
+
+
 async def test_the_openai_client_not_streamed(server: Running) -> None:
     async with server.openai as client:
         answer = await client.chat.completions.create(model="burnish", messages=USER)

@@ -87,15 +87,13 @@ def test_the_probe_holds_what_peft_and_transformers_compute(base: Path, tmp_path
             found: torch.Tensor = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
         return found
 
-    for prompt in probe.prompts:
+    assert probe.repeated is not None and len(probe.repeated.ids) > 256
+    for prompt in (*probe.prompts, probe.repeated):
         for model, values in ((plain, prompt.base), (wrapped, prompt.trained)):
-            told = logprobs(model, prompt.ids)[:-1].gather(1, torch.tensor(prompt.ids[1:])[:, None])[:, 0]
+            told = logprobs(model, prompt.ids)[-1][list(prompt.next_ids)]
             assert told.tolist() == pytest.approx(list(values), abs=1e-4)
-    repeated = probe.repeated
-    assert repeated is not None and len(repeated.ids) > 256
-    for model, values in ((plain, repeated.base), (wrapped, repeated.trained)):
-        told = logprobs(model, repeated.ids)[-1][list(repeated.next_ids)]
-        assert told.tolist() == pytest.approx(list(values), abs=1e-4)
+        likeliest = logprobs(wrapped, prompt.ids)[-1].topk(len(prompt.next_ids)).indices.tolist()
+        assert set(prompt.next_ids) == set(likeliest)
 
 
 def test_the_texts_that_tell_most_are_chosen(base: Path, tmp_path: Path) -> None:
@@ -104,12 +102,12 @@ def test_the_texts_that_tell_most_are_chosen(base: Path, tmp_path: Path) -> None
 
     def apart(text: list[int]) -> float:
         (prompt,) = probe_of(model, [text]).prompts
-        gaps = sorted((abs(a - b) for a, b in zip(prompt.trained, prompt.base, strict=True)), reverse=True)
-        return sum(gaps[: max(1, len(gaps) // 4)]) / max(1, len(gaps) // 4)
+        assert prompt.ids == tuple(text[: len(prompt.ids)]) and len(prompt.ids) >= 8
+        return sum(abs(a - b) for a, b in zip(prompt.trained, prompt.base, strict=True))
 
     chosen = [prompt.ids for prompt in probe_of(model, TEXTS).prompts]
     best = sorted(TEXTS, key=apart, reverse=True)[: len(chosen)]
-    assert chosen == [tuple(text) for text in best]
+    assert all(ids == tuple(text[: len(ids)]) for ids, text in zip(chosen, best, strict=True))
 
 
 def test_an_adapter_that_changes_nothing_is_refused(base: Path, tmp_path: Path) -> None:
