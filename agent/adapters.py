@@ -81,13 +81,11 @@ class ProbePrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What the trainer computed, for the server to compare with what the engine answers."""
+    """What the trainer computed in float32, for the server to compare with what the engine answers."""
 
     prompts: tuple[ProbePrompt, ...]
     repeated: ProbePrompt | None = None
     """A text longer than two blocks of the engine's prefix cache, asked twice."""
-    dtype: str = "bfloat16"
-    """In which the trainer ran the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,11 @@ import json
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import peft
 import platformdirs
@@ -46,8 +47,10 @@ from training.adapter import LoraSettings
 from training.batch import Batch
 from training.errors import PublishError, TrainingError
 
-_PROMPTS = 6
-"""Texts in a probe."""
+_PROMPTS = 24
+"""Beginnings of texts in a probe, each long enough to be independent of the others' rounding."""
+_OF_ONE_TEXT = 4
+"""Most beginnings of the same text."""
 _LOOKED_AT = 48
 """Texts among which they are chosen."""
 _LENGTH = 384
@@ -58,8 +61,10 @@ _LONG = 2 * _BLOCK + 64
 """Least tokens of the text that is asked twice."""
 _SHORT = 8
 """Least tokens of the others, where a text has so many."""
-_NEXT = 16
-"""Tokens after a text whose log-probabilities are kept: the likeliest ones."""
+_NEXT = 4
+"""Tokens after a text whose log-probabilities are kept: its own and the likeliest ones."""
+_LIKELY = -4.0
+"""Log-probability from which a token is looked at: less likely ones are told with the rounding of large logits."""
 
 
 def publish(
@@ -109,20 +114,20 @@ def publish(
 
 
 def probe_of(model: peft.PeftModel, texts: Sequence[Sequence[int]]) -> Probe:
-    """The probe of a model with its adapter. Raises PublishError if no text has two tokens, or if adapter and base
-    model say the same of all of them."""
-    model.eval()
+    """The probe of a model with its adapter, which is turned to float32 for it. Raises PublishError if no text has two
+    tokens, or if adapter and base model say the same of all of them."""
+    model.eval().float()  # the rounding of the served type would be taken for what the adapter changes
     usable = [tuple(text[:_LENGTH]) for text in texts if len(text) > 1][:_LOOKED_AT]
     if not usable:
         raise PublishError("a probe needs texts: give some prompts with their answers as token ids")
-    cut = [_cut(model, text, min(_SHORT, len(text) - 1)) for text in usable]
-    cut.sort(key=lambda prompt: -_separation(prompt))
-    if _separation(cut[0]) == 0.0:
+    places = [place for text in usable for place in _places(model, text, min(_SHORT, len(text) - 1))]
+    chosen = _chosen(places)
+    if not chosen or chosen[0].gap == 0.0:
         raise PublishError("the adapter changes nothing: with and without it every probability is the same")
+    far = _chosen(_places(model, _long(usable), 2 * _BLOCK + 1))
     return Probe(
-        prompts=tuple(cut[:_PROMPTS]),
-        repeated=_cut(model, _long(usable), 2 * _BLOCK + 1),
-        dtype=str(adapter.head(model).dtype).removeprefix("torch."),
+        prompts=tuple(_prompt(model, place) for place in chosen),
+        repeated=_prompt(model, far[0]) if far else None,
     )
 
 
@@ -214,17 +219,48 @@ def _named(weights: Path, folder: Path, base: Path) -> Path:
     return folder
 
 
-def _cut(model: peft.PeftModel, ids: tuple[int, ...], least: int) -> ProbePrompt:
-    """The text's beginning, of at least so many tokens, after which the next token's probability changes most."""
-    places = list(range(least - 1, len(ids) - 1))
-    trained, base = _both(model, ids, places, [ids[place + 1] for place in places])
-    at = max(range(len(places)), key=lambda at: abs(trained[at] - base[at]))
-    ids = ids[: places[at] + 1]
+class _Place(NamedTuple):
+    """A beginning of a text, and the token that follows."""
+
+    gap: float
+    """How much the adapter changes that token's log-probability."""
+    text: tuple[int, ...]
+    length: int
+
+
+def _places(model: peft.PeftModel, text: tuple[int, ...], least: int) -> list[_Place]:
+    """The beginnings of a text, of at least so many tokens, that a likely token follows; of any token, if none is."""
+    lengths = list(range(least, len(text)))
+    trained, base = _both(model, text, [length - 1 for length in lengths], [text[length] for length in lengths])
+    found = [
+        (max(one, other) > _LIKELY, _Place(abs(one - other), text, length))
+        for length, one, other in zip(lengths, trained, base, strict=True)
+    ]
+    return [place for likely, place in found if likely] or [place for _, place in found]
+
+
+def _chosen(places: Sequence[_Place]) -> list[_Place]:
+    """Those where the adapter changes most: no two the same tokens, few of one text."""
+    taken: Counter[tuple[int, ...]] = Counter()
+    seen: set[tuple[int, ...]] = set()
+    made: list[_Place] = []
+    for place in sorted(places, key=lambda place: -place.gap):
+        ids = place.text[: place.length]
+        if taken[place.text] < _OF_ONE_TEXT and ids not in seen:
+            taken[place.text] += 1
+            seen.add(ids)
+            made.append(place)
+    return made[:_PROMPTS]
+
+
+def _prompt(model: peft.PeftModel, place: _Place) -> ProbePrompt:
+    ids, own = place.text[: place.length], place.text[place.length]
     with torch.no_grad():
         last = adapter.hidden(model, torch.tensor([ids], device=model.device))[0, -1]
         likely = (last @ adapter.head(model).t()).float().topk(_NEXT).indices.tolist()
-    trained, base = _both(model, ids, [len(ids) - 1] * len(likely), likely)
-    return ProbePrompt(ids=ids, next_ids=tuple(likely), trained=trained, base=base)
+    next_ids = tuple(dict.fromkeys([own, *likely]))[:_NEXT]
+    trained, base = _both(model, ids, [len(ids) - 1] * len(next_ids), next_ids)
+    return ProbePrompt(ids=ids, next_ids=next_ids, trained=trained, base=base)
 
 
 def _long(texts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -258,11 +294,6 @@ def _both(
     with torch.no_grad():
         trained = adapter.logprobs(model, batch).tolist()
     return tuple(trained), tuple(adapter.logprobs(model, batch, reference=True).tolist())
-
-
-def _separation(prompt: ProbePrompt) -> float:
-    """Mean difference between adapter and base model."""
-    return sum(abs(one - other) for one, other in zip(prompt.trained, prompt.base, strict=True)) / len(prompt.base)
 
 
 def _tokens(tokenizer: Any, messages: Sequence[Message]) -> tuple[int, ...]:

@@ -184,7 +184,7 @@ class Adapters:
                 self._refuse(name, str(error))
                 raise ApiError(409, "adapter_refused", str(error)) from error
             await self._bring(entry)
-            proofs = await self._prove(entry, cache=True)
+            proofs = await self._prove(entry)
             told = [asdict(proof) for proof in proofs]
             wrong = next((proof for proof in proofs if proof.result != "passed"), None)
             if wrong is not None:
@@ -310,8 +310,8 @@ class Adapters:
                 except (AdapterError, ApiError) as error:
                     _log.error("%s cannot be loaded again: %s", name, error)
                     continue
-                wrong = next((proof for proof in proofs if proof.result != "passed"), None)
-                if wrong is None:
+                wrong = next((proof for proof in proofs if proof.result == "failed"), None)
+                if wrong is None:  # one that was proved once and is near the noise now is not refused for that
                     self._loaded.add(name)
                     continue
                 live = self.registry.live()
@@ -363,7 +363,7 @@ class Adapters:
             raise not_ready(str(error), 15.0) from error
         self._count("loaded")
 
-    async def _prove(self, entry: Entry, *, cache: bool) -> list[Proof]:
+    async def _prove(self, entry: Entry, *, cache: bool = True) -> list[Proof]:
         base = self._base_name or entry.adapter.card.base
         try:
             return [

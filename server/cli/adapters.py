@@ -231,7 +231,8 @@ def _kind(name: str) -> Literal["actor", "critic"]:
 
 def _proof(entry: dict[str, Any]) -> str:
     told = [
-        f"{proof['distance']:.4f} from what was trained, {proof['to_base']:.4f} from the base model"
+        f"the engine shows {proof['share']:.0%} of the change that was trained (noise {proof['noise']:.3f}, "
+        f"change {proof['separation']:.3f})"
         for proof in entry["proof"]
     ]
     return "; ".join(told) or "before"

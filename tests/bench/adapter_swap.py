@@ -4,9 +4,9 @@
     .venv/bin/python -m tests.bench.adapter_swap --engine-url http://127.0.0.1:8001 --data-dir DATA --base MODEL_FOLDER
 
 Some streams ask `burnish` one question after the other, while two versions (random ones, unless --versions names two
-that are published) are loaded, proved and promoted one after the other and the second is rolled back. Of every answer
-the log-probabilities of its tokens, told when they were sampled, are compared with those of the base model and of both
-versions, from the engine: the nearest must be the one that the answer's version field names.
+that are published) are loaded, proved and promoted one after the other and the second is rolled back. Of the answers,
+as many of them as --checked says, the log-probabilities of some tokens, told when they were sampled, are compared with
+those of the base model and of both versions, from the engine: the nearest must be the one that the answer names.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ async def main(arguments: argparse.Namespace) -> None:
                 run.ended.set()
 
         await asyncio.gather(steps(), *(run.stream(number * 1000) for number in range(arguments.streams)))
-        wrong, checked, margin = await _speakers(engine, [base, *names], run.heard)
+        wrong, checked, margin = await _speakers(engine, [base, *names], run.heard, arguments.checked)
     command = f"tests.bench.adapter_swap --streams {arguments.streams} --seconds {arguments.seconds:g}"
     failed = [heard for heard in run.heard if heard.error]
     notes = [
@@ -145,8 +145,13 @@ async def main(arguments: argparse.Namespace) -> None:
     publish(command, run.changes, as_json=arguments.json)
 
 
-async def _speakers(engine: httpx.AsyncClient, models: Sequence[str], heard: Sequence[Heard]) -> tuple[int, int, float]:
-    """Answers from the wrong weights, answers checked, and the smallest ratio of second nearest to nearest."""
+async def _speakers(
+    engine: httpx.AsyncClient, models: Sequence[str], heard: Sequence[Heard], most: int
+) -> tuple[int, int, float]:
+    """Answers from the wrong weights, answers checked (at most so many), and the smallest ratio of second nearest to
+    nearest."""
+    answered = [one for one in heard if one.answer]
+    answered = answered[:: max(1, -(-len(answered) // most))]
     wrong, checked, margin = 0, 0, float("inf")
     limit = asyncio.Semaphore(8)
 
@@ -162,7 +167,7 @@ async def _speakers(engine: httpx.AsyncClient, models: Sequence[str], heard: Seq
                 checked += 1
                 margin = min(margin, next_ / max(near, 1e-9))
 
-    await asyncio.gather(*(check(one) for one in heard if one.answer))
+    await asyncio.gather(*(check(one) for one in answered))
     return wrong, checked, margin
 
 
@@ -194,10 +199,11 @@ if __name__ == "__main__":
     parser.add_argument("--data-dir", type=Path, required=True, help="the server's data directory")
     parser.add_argument("--base", type=Path, help="folder of the served model, for random versions")
     parser.add_argument("--versions", nargs=2, metavar="NAME", help="two published versions instead of random ones")
-    parser.add_argument("--scale", type=float, default=0.01, help="size of the random versions' weights")
+    parser.add_argument("--scale", type=float, default=0.02, help="size of the random versions' weights")
     parser.add_argument("--streams", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=60.0, help="length of each phase")
     parser.add_argument("--max-tokens", type=int, default=96)
+    parser.add_argument("--checked", type=int, default=200, help="answers whose weights are checked, evenly spread")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if given.versions is None and given.base is None:

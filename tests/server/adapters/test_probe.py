@@ -39,8 +39,9 @@ async def proved(engine: LoraEngine, adapter: Adapter, *, cache: bool = True) ->
 async def test_the_right_weights_pass(tmp_path: Path) -> None:
     proof = await proved(LoraEngine(), published(tmp_path))
     assert proof.result == "passed" and proof.reason == ""
-    assert proof.distance == pytest.approx(0.0, abs=1e-9) and proof.to_base == pytest.approx(proof.separation)
-    assert proof.separation == pytest.approx(0.375, abs=0.01) and proof.cached == pytest.approx(0.0, abs=1e-9)
+    assert proof.distance == pytest.approx(0.0, abs=1e-9) and proof.to_base == pytest.approx(0.375)
+    assert proof.separation == pytest.approx(0.1875) and proof.share == pytest.approx(1.0)
+    assert proof.cached == pytest.approx(0.0, abs=1e-9)
 
 
 async def test_arithmetic_noise_is_allowed_for(tmp_path: Path) -> None:
