@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import platformdirs
 import typer
@@ -21,12 +21,13 @@ from transformers.utils import logging as transformers_logging
 
 from agent.problems import ProblemFileError, load
 from memory.errors import StoreUnavailable
-from training import collect_command, evaluate, publish
+from training import collect_command, critic_run, evaluate, policy, publish
 from training.errors import BadSettings, TrainingError
+from training.export import export
 from training.loop import Line
-from training.policy import prepared
 from training.ranks import group, rank
-from training.run import best, carry_out
+from training.run import Run, best, carry_out
+from training.settings import TrainSettings
 from training.settings import load as load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Learning from kept attempts.")
@@ -34,47 +35,122 @@ app.command("collect")(collect_command.command)
 app.command("evaluate")(evaluate.command)
 app.command("publish")(publish.command)
 
+E = TypeVar("E")
+C = TypeVar("C")
+
 _SHOWN = ("loss", "held_out/loss", "tokens_per_second")
 
 
-@app.command()
-def policy(
-    run: Annotated[Path, typer.Argument(help="Folder of the run; one that was begun goes on.")],
-    base: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the served base model.")],
-    base_name: Annotated[str, typer.Option(help="The name it is served under: version 0 of the policy.")],
+RunFolder = Annotated[Path, typer.Argument(help="Folder of the run; one that was begun goes on.")]
+Base = Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the served base model.")]
+BaseName = Annotated[str, typer.Option(help="The name it is served under: version 0 of the policy.")]
+Start = Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="Adapter folder to begin with.")]
+Config = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Settings as TOML.")]
+Given = Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. lora.rank=8.")]
+DataDir = Annotated[Path | None, typer.Option(help="The server's data directory.")]
+StoreUrl = Annotated[str | None, typer.Option(help="SQLAlchemy URL of the trajectory store.")]
+
+
+@app.command("policy")
+def train_policy(
+    run: RunFolder,
+    base: Base,
+    base_name: BaseName,
     algorithm: Annotated[str | None, typer.Option(help="sft, rft, coderl, rltf, stepcoder or grpo.")] = None,
     problems: Annotated[
         list[Path] | None, typer.Option(exists=True, help="Problem files whose reference solutions may be used.")
     ] = None,
-    start: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Adapter folder to begin with.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Settings as TOML.")] = None,
-    given: Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. lora.rank=8.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="The server's data directory.")] = None,
-    store_url: Annotated[str | None, typer.Option(help="SQLAlchemy URL of the trajectory store.")] = None,
+    start: Start = None,
+    config: Config = None,
+    given: Given = None,
+    data_dir: DataDir = None,
+    store_url: StoreUrl = None,
 ) -> None:
     """Train the policy on kept attempts. The adapter to publish is the checkpoint that is printed at the end."""
     console = Console(stderr=True)
     with _failures(console), group():
-        transformers_logging.disable_progress_bar()
-        more: dict[str, object] = {"data": {"base": base_name}}
-        if algorithm is not None:
-            more["algorithm"] = {"name": algorithm}
-        settings = load_settings(config, given or (), more)
-        store = store_url or (data_dir or platformdirs.user_data_path("burnish")) / "trajectories.sqlite"
+        more = {"algorithm": {"name": algorithm}} if algorithm is not None else {}
+        settings = _settings(config, given, base_name, more)
         known = [problem for file in problems or () for problem in load(file)]
-        made = asyncio.run(prepared(run, base, store, known, settings, start=start))
-        if rank() == 0:
-            console.print(f"{settings.algorithm.name}: {made.facts}", markup=False, highlight=False)
-        with _stopping(console) as stop, _progress(console, made.run.steps) as tell:
-            fitted = carry_out(made.run, tell=tell, stop=stop)
-        if rank() == 0 and not fitted.finished:
-            console.print(f"Stopped after step {fitted.step}; the same command goes on.")
-            raise typer.Exit(1)
-        chosen = best(made.run)
-        if rank() == 0 and chosen is not None:
-            typer.echo(chosen.folder)
+        made = asyncio.run(policy.prepared(run, base, _store(data_dir, store_url), known, settings, start=start))
+        _say(console, f"{settings.algorithm.name}: {made.facts}")
+        _train(console, made.run)
+
+
+@app.command("critic")
+def train_critic(
+    run: RunFolder,
+    base: Base,
+    base_name: BaseName,
+    unseen: Annotated[
+        list[Path] | None, typer.Option(exists=True, help="Problem files to measure on; their families are held out.")
+    ] = None,
+    start: Start = None,
+    config: Config = None,
+    given: Given = None,
+    data_dir: DataDir = None,
+    store_url: StoreUrl = None,
+) -> None:
+    """Train the critic on kept attempts, and measure it on those that are held out, beside the untrained one."""
+    console = Console(stderr=True)
+    with _failures(console), group():
+        settings = _settings(config, given, base_name, {})
+        problems = [problem for file in unseen or () for problem in load(file)]
+        made = asyncio.run(critic_run.prepared(run, base, _store(data_dir, store_url), problems, settings, start=start))
+        _say(console, f"critic: {made.facts}")
+        _train(console, made.run)
+        if rank() == 0 and made.unseen:
+            for name, told in critic_run.measured(made).items():
+                _say(console, f"{name}: { {key: told[key] for key in told if key != 'families'} }")
+
+
+@app.command("export")
+def export_samples(
+    file: Annotated[Path, typer.Argument(help="Parquet file to write; the held-out part stands beside it.")],
+    base: Base,
+    base_name: BaseName,
+    config: Config = None,
+    given: Given = None,
+    data_dir: DataDir = None,
+    store_url: StoreUrl = None,
+) -> None:
+    """Write kept attempts as Parquet, in the columns that other trainers read; `reward` is the adaptive one."""
+    console = Console(stderr=True)
+    with _failures(console):
+        settings = _settings(config, given, base_name, {})
+        found = asyncio.run(export(file, base, _store(data_dir, store_url), settings.data))
+        _say(
+            console,
+            f"{len(found.train)} samples, {len(found.held_out)} held out, refused: {dict(found.counts.refused)}",
+        )
+
+
+def _settings(
+    config: Path | None, given: list[str] | None, base_name: str, more: dict[str, dict[str, str]]
+) -> TrainSettings:
+    transformers_logging.disable_progress_bar()
+    return load_settings(config, given or (), {"data": {"base": base_name}, **more})
+
+
+def _store(data_dir: Path | None, url: str | None) -> Path | str:
+    return url or (data_dir or platformdirs.user_data_path("burnish")) / "trajectories.sqlite"
+
+
+def _say(console: Console, text: str) -> None:
+    if rank() == 0:
+        console.print(text, markup=False, highlight=False)
+
+
+def _train(console: Console, run: Run[E, C]) -> None:
+    """Train to the end and print the checkpoint to publish."""
+    with _stopping(console) as stop, _progress(console, run.steps) as tell:
+        fitted = carry_out(run, tell=tell, stop=stop)
+    if rank() == 0 and not fitted.finished:
+        _say(console, f"Stopped after step {fitted.step}; the same command goes on.")
+        raise typer.Exit(1)
+    chosen = best(run)
+    if rank() == 0 and chosen is not None:
+        typer.echo(chosen.folder)
 
 
 @contextmanager

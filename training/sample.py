@@ -76,7 +76,7 @@ class TokenSample:
     blamed: tuple[bool, ...]
     """The token lies in the span that the error is blamed on (RLTF); all False where nothing is blamed."""
     executed: tuple[bool, ...]
-    """The token's statement ran in some test, or it lies outside the program (StepCoder); all True where nothing ran."""
+    """The token's statement ran in some test, or it is outside the program (StepCoder); where nothing ran all True."""
     critic: tuple[float, ...] = ()
     """The critic's probability of the outcome that really happened, after each token; empty without a critic."""
 

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from agent.settings import Frozen
 from training.adapter import LoraSettings
+from training.critic import CriticSettings
 from training.dataset import DatasetSettings
 from training.errors import BadSettings
 from training.loop import OptimiserSettings
@@ -64,6 +65,9 @@ class TrainSettings(Frozen):
     data: DatasetSettings = DatasetSettings(base="")
     batch: BatchSettings = BatchSettings()
     algorithm: AlgorithmSettings = AlgorithmSettings()
+    """Of a policy run."""
+    critic: CriticSettings = CriticSettings()
+    """Of a critic run."""
     run: RunSettings = RunSettings()
 
     def belonging(self) -> dict[str, str]:
@@ -73,6 +77,7 @@ class TrainSettings(Frozen):
             "optimiser": self.optimiser.model_dump_json(),
             "batch size": str(self.batch.sequences),
             "algorithm": self.algorithm.model_dump_json(),
+            "critic": self.critic.model_dump_json(exclude={"micro_tokens"}),
             "seed": str(self.run.seed),
         }
 

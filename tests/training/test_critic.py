@@ -139,7 +139,7 @@ def test_token_scores_are_the_probability_of_what_happened(base: Path) -> None:
     sums = [sum(each) for each in zip(*(one.critic for one in made), strict=True)]
     assert sums == pytest.approx([1.0] * 8)  # over the four outcomes of one program
     ids = torch.tensor([[*made[0].prompt_ids, *made[0].completion_ids]])
-    logits = model(ids).logits[0, -1, list(asker.labels)]
+    logits = model(ids).logits[0, -1, list(asker.labels)].detach()
     assert made[0].critic[-1] == pytest.approx(float(logits.softmax(-1)[0]), abs=1e-5)
     (ours,) = scored(model, [sample(1, outcome=Outcome.SANDBOX_ERROR)], asker.labels)
     assert ours.critic == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -17,8 +18,9 @@ from memory.records import Attempt, CodeTest, Outcome, Problem, Sampling, Trajec
 from memory.trajectories import SqlTrajectoryStore
 from tests.training import tiny
 from tests.training.vocabulary import sampled
-from training import manifest, metrics
+from training import critic_run, manifest, metrics
 from training.__main__ import app
+from training.parquet import read_samples
 
 NAME = "tiny/base"
 
@@ -116,6 +118,28 @@ def test_a_policy_is_trained_from_kept_attempts(base: Path, data: Path, tmp_path
     assert other.exit_code == 1 and "another algorithm" in other.stderr
 
 
+def test_a_critic_is_trained_and_measured_beside_the_untrained_one(base: Path, data: Path, tmp_path: Path) -> None:
+    given = ["--base", base, "--base-name", NAME, "--data-dir", data, "--set", "lora.rank=4", "--set", "run.steps=3"]
+    run = tmp_path / "run"
+    done = call("critic", run, *given, "--set", "data.held_out_share=0.3", "--set", "batch.sequences=4")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip().endswith("checkpoints/000003")
+    assert manifest.read(run).kind == "critic"
+    told = json.loads((run / critic_run.REPORT).read_text())
+    assert told["zero_shot"]["programs"] == told["trained"]["programs"] > 0
+    assert 0 <= told["trained"]["auc"] <= 1 and told["trained"] != told["zero_shot"]
+
+
+def test_kept_attempts_are_exported_on_both_sides_of_the_split(base: Path, data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "samples.parquet"
+    given = ["--base", base, "--base-name", NAME, "--data-dir", data, "--set", "data.held_out_share=0.3"]
+    done = call("export", file, *given)
+    assert done.exit_code == 0, done.output
+    train, aside = list(read_samples(file)), list(read_samples(tmp_path / "samples.held_out.parquet"))
+    assert len(train) + len(aside) == 32 and train and aside
+    assert not {one.family for one in train} & {one.family for one in aside}
+
+
 @pytest.mark.parametrize(
     "more, message",
     [
@@ -144,7 +168,7 @@ def test_equal_rewards_say_what_to_do(base: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("command", ["policy", "collect", "publish", "evaluate"])
+@pytest.mark.parametrize("command", ["policy", "critic", "export", "collect", "publish", "evaluate"])
 def test_every_command_explains_itself(command: str) -> None:
     done = call(command, "--help")
     assert done.exit_code == 0 and "--data-dir" in done.stdout
