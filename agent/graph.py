@@ -34,6 +34,7 @@ from agent.sampling import Call, Sampler, sampling_of
 from agent.sandbox.contract import Sandbox
 from agent.seeds import beginnings, seed
 from agent.select import enough, ranked, repairable, solved
+from agent.stub import called
 from agent.task import Message, read_problem
 from agent.testgen import MAX_TESTS, read_written
 from memory.experience import Recalled
@@ -211,13 +212,14 @@ async def write(state: State, runtime: Runtime[Services]) -> dict[str, object]:
     """Tests by the model itself, where the statement gives none."""
     request, services, problem = state["request"], runtime.context, _problem(state)
     assert problem.entry_point is not None, "`route` asks only for what has a name"
-    messages = prompts.tests(request.messages, problem.entry_point, MAX_TESTS)
+    name = called(problem.statement, problem.entry_point)
+    messages = prompts.tests(request.messages, name, MAX_TESTS)
     try:
         with services.run.busy("engine"):
             async for answer in services.policy.sample(
                 messages, 1, sampling_of(request.sampling, WRITING, 0), services.run
             ):
-                services.run.written = read_written(answer.text, problem.entry_point)
+                services.run.written = read_written(answer.text, name)
     except EngineError as error:
         services.run.tell(f"no tests were written: {error}")
     services.run.tell(f"{len(services.run.written)} tests written by the model")

@@ -24,22 +24,38 @@ def opening(statement: str, entry_point: str | None) -> str | None:
     if read is None:
         return None
     source, tree = read
-    wanted = [node for node in tree.body if getattr(node, "name", None) == entry_point and is_unfinished(node)]
-    if not wanted:
-        return None
-    node: ast.AST = wanted[-1]
+    node = _unfinished(tree, entry_point)
     if isinstance(node, ast.ClassDef):
-        methods = [child for child in node.body if is_unfinished(child)]
-        if len(methods) != 1:
-            return None
-        node = methods[0]
-    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        node = _only_method(node)
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
     first = node.body[0]
     says = is_text(first)
     last = first.end_lineno if says else first.lineno - 1
     if last is None or last < node.lineno or (says and first.lineno == node.lineno):
         return None
     return "".join(f"{line}\n" for line in source.split("\n")[:last]).lstrip("\n")
+
+
+def called(statement: str, entry_point: str) -> str:
+    """What tests of the entry point call: itself, or `Class().method` for a class of which the statement leaves one
+    method to be written."""
+    tree = code_tree(statement)
+    node = None if tree is None else _unfinished(tree, entry_point)
+    method = _only_method(node) if isinstance(node, ast.ClassDef) else None
+    return entry_point if method is None else f"{entry_point}().{method.name}"
+
+
+def _unfinished(tree: ast.Module, name: str | None) -> ast.stmt | None:
+    """The last definition of this name, if it is to be written."""
+    wanted = [node for node in tree.body if getattr(node, "name", None) == name and is_unfinished(node)]
+    return wanted[-1] if wanted else None
+
+
+def _only_method(node: ast.ClassDef) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    methods = [child for child in node.body if is_unfinished(child)]
+    one = methods[0] if len(methods) == 1 else None
+    return one if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef) else None
 
 
 def _code(statement: str) -> tuple[str, ast.Module] | None:

@@ -17,8 +17,9 @@ from memory.syntax import expression, parse
 MAX_TESTS = 12
 
 
-def read_written(text: str, entry_point: str) -> tuple[CallTest, ...]:
-    """The literal asserts on `entry_point` in a model's answer, without repetitions and contradictions."""
+def read_written(text: str, called: str) -> tuple[CallTest, ...]:
+    """The literal asserts on `called` (`f`, or `Class().method`) in a model's answer, without repetitions and
+    contradictions."""
     code = extract(text).code or text
     found: dict[str, str] = {}
     torn: set[str] = set()
@@ -27,7 +28,7 @@ def read_written(text: str, entry_point: str) -> tuple[CallTest, ...]:
         stmt = tree.body[0] if tree is not None and len(tree.body) == 1 else None
         if not isinstance(stmt, ast.Assert):
             continue
-        claim = _claim(stmt.test, entry_point)
+        claim = _claim(stmt.test, called)
         if claim is None:
             continue
         call, expected = claim
@@ -37,7 +38,7 @@ def read_written(text: str, entry_point: str) -> tuple[CallTest, ...]:
     return tuple(kept[:MAX_TESTS])
 
 
-def _claim(test: ast.expr, entry_point: str) -> tuple[str, str] | None:
+def _claim(test: ast.expr, called: str) -> tuple[str, str] | None:
     """`f(literals) == literal`, or the bare call and its negation for truth values, as call and expectation."""
     match test:
         case ast.Compare(left=ast.Call() as call, ops=[ast.Eq() | ast.Is()], comparators=[expected]):
@@ -48,11 +49,14 @@ def _claim(test: ast.expr, entry_point: str) -> tuple[str, str] | None:
             wanted = "True"
         case _:
             return None
-    named = isinstance(call.func, ast.Name) and call.func.id == entry_point
-    literals = [*call.args, *(keyword.value for keyword in call.keywords), expression(wanted)]
-    if not named or not all(literal is not None and is_constant(literal) for literal in literals):
+    function = ast.unparse(call.func)
+    instance, _, method = function.rpartition(".")
+    if function != called and not (instance.isidentifier() and called.endswith(f"().{method}")):
         return None
-    return ast.unparse(call), wanted
+    literals = [*call.args, *(keyword.value for keyword in call.keywords), expression(wanted)]
+    if not all(literal is not None and is_constant(literal) for literal in literals):
+        return None
+    return called + ast.unparse(call)[len(function) :], wanted
 
 
 def consensus(verdicts: Sequence[Verdict | None], votes: Sequence[int]) -> list[float]:

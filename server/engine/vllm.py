@@ -18,8 +18,10 @@ _MAX_LORAS = 4
 _MAX_CPU_LORAS = 16
 """Adapters kept in memory. One that is evicted is read again from its folder, which must then still exist."""
 _FEW_CORES = 4
-"""Up to here the engine's threads are not pinned and leave one core free. vLLM pins them to the first cores: as fast
-while those are idle, several times slower once the sandbox or a second engine runs there, with other cores idle."""
+"""Up to here scheduler and model share one process, and the model's threads are not pinned. Two processes wait for each
+other in a loop that takes a whole core, which on two cores halves the speed (docs/benchmarks.md). vLLM pins threads to
+the first cores: as fast while those are idle, several times slower once the sandbox or a second engine runs there."""
+_ONE_PROCESS = ("--distributed-executor-backend", "uni")
 _CPU_SWITCHES = ("--enforce-eager", "--no-enable-chunked-prefill")
 """Adapters exclude compilation. A prompt is read in one step, because vLLM 0.32 dies on a CPU ("CPU Generator does not
 use offset") when a request with a seed is split over two."""
@@ -67,6 +69,7 @@ def launch(model: LocalModel, settings: EngineSettings, port: int) -> Launch:
     # The module, because the `vllm` command looks for a distribution of that name and the CPU build has another.
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--enable-lora"]
     command += _CPU_SWITCHES if cpu else []
+    command += _ONE_PROCESS if cpu and _cores() <= _FEW_CORES else []
     command += [str(word) for option in options.items() for word in option]
     return Launch([*command, *settings.extra_args], _environment(python, settings, cpu))
 
@@ -95,14 +98,23 @@ def _environment(python: Path, settings: EngineSettings, cpu: bool) -> dict[str,
 
 
 def _threads(python: Path) -> dict[str, str]:
-    cores = len(os.sched_getaffinity(0))
+    cores = _cores()
     if cores <= _FEW_CORES:
-        return {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, cores - 1))}
+        # With multiprocessing vLLM overrules the choice of one process; the API server stays apart all the same.
+        return {
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": str(cores),
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        }
     env = {"OMP_NUM_THREADS": str(cores)}
     intel_openmp = python.parent.parent / "lib" / "libiomp5.so"
     if intel_openmp.exists():  # comes with vllm-cpu; vLLM's advice for many threads
         env["LD_PRELOAD"] = ":".join(filter(None, [str(intel_openmp), os.environ.get("LD_PRELOAD")]))
     return env
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _memory_gib() -> int:

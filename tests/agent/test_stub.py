@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.stub import opening
+from agent.stub import called, opening
 
 HUMANEVAL = '''Complete:
 
@@ -49,3 +49,17 @@ def test_headers(code: str, expected: str) -> None:
 def test_nothing_to_go_on_from(code: str) -> None:
     assert opening(f"```python\n{code}```", "f") is None
     assert opening("Write a function f.", "f") is None
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("class Solution:\n    def two(self, a: int) -> int:\n", "Solution().two"),
+        ("class Solution:\n    def one(self):\n        return 1\n    def two(self, a):\n", "Solution().two"),
+        ("class Solution:\n    def one(self):\n        pass\n    def two(self):\n        pass\n", "Solution"),
+        ("def Solution(a):\n    pass\n", "Solution"),
+        ("x = 1\n", "Solution"),
+    ],
+)
+def test_what_tests_call(code: str, expected: str) -> None:
+    assert called(f"Write it:\n```python\n{code}```", "Solution") == expected

@@ -35,6 +35,22 @@ def test_literal_asserts_on_the_entry_point_are_taken() -> None:
     )
 
 
+def test_asserts_on_a_method_are_taken_whatever_holds_the_object() -> None:
+    answer = """```python
+solution = Solution()
+assert solution.two([2, 7], target=9) == [0, 1]
+assert Solution().two([3, 3], 6) == [0, 1]
+assert Solution().one([3, 3], 6) == [0, 1]
+assert two([1], 1) == []
+assert solution.inner.two([1], 1) == []
+```"""
+    assert read_written(answer, "Solution().two") == (
+        CallTest(call="Solution().two([2, 7], target=9)", expected="[0, 1]"),
+        CallTest(call="Solution().two([3, 3], 6)", expected="[0, 1]"),
+    )
+    assert read_written("assert g.f(1) == 2", "f") == ()
+
+
 def test_words_are_no_tests() -> None:
     assert read_written("I cannot do that.", "f") == ()
 

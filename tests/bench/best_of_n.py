@@ -2,7 +2,7 @@
 
     .venv/bin/python -m tests.bench.best_of_n --engine URL --record FILE RESULT.json...
 
-Each RESULT.json is one of `burnish bench` with the modes base and refined. n is the least number of samples whose
+Each RESULT.json is one of `burnish bench` with the mode refined. n is the least number of samples whose
 tokens, over all files together, are at least those of the loop. The samples have the loop's own settings (temperature
 0.8), so that a record made by the same server holds many of them already.
 """
@@ -56,20 +56,20 @@ async def main() -> None:
     parser.add_argument("--engine", required=True)
     parser.add_argument("--record", required=True, type=Path)
     parser.add_argument("--mode", default="refined")
+    parser.add_argument("--model", default="Qwen/Qwen2.5-Coder-0.5B-Instruct")
     parser.add_argument("--n", type=int, help="samples per problem, instead of the number that equal tokens ask for")
     given = parser.parse_args()
     asked = {path: _asked(json.loads(path.read_text()), given.mode) for path in given.results}
-    model = json.loads(given.results[0].read_text())["server"]["asked"].get("base")
     everything = [one for of_file in asked.values() for one in of_file]
     async with httpx.AsyncClient(base_url=given.engine, timeout=3600.0, trust_env=False) as http:
         policy = RecordedPolicy(EnginePolicy(http, lambda: True), given.record)
         async with await WorkerPool.start(SandboxSettings()) as pool:
             spent = sum(one.tokens for one in everything)
             count = given.n or 1
-            sampled = await _sampled(policy, everything, model, count)
+            sampled = await _sampled(policy, everything, given.model, count)
             while given.n is None and count < MOST and _tokens(sampled) < spent:
                 count += 1
-                sampled = await _sampled(policy, everything, model, count)
+                sampled = await _sampled(policy, everything, given.model, count)
             right = [await _choice(pool, one, made) for one, made in zip(everything, sampled, strict=True)]
     rows = []
     start = 0

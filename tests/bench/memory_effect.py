@@ -54,7 +54,7 @@ TENANT = "bench"
 MAX_TOKENS = 1024
 REPAIRS = 4
 """Samples per failed first answer, in the lesson test."""
-_AT_ONCE = 16
+_AT_ONCE = 48
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -26,16 +26,17 @@ def main() -> None:
     given = parser.parse_args()
     with httpx.Client(base_url=given.url, timeout=600, trust_env=False) as http:
         model = http.get("/v1/models").json()["data"][1]["id"]
-        rates: dict[str, list[float]] = {name: [] for name in _SETTINGS}
-        for _ in range(given.rounds + 1):  # the first round warms up
-            for name, setting in _SETTINGS.items():
-                rates[name].append(_rate(http, model, given.streams, setting))
+    rates: dict[str, list[float]] = {name: [] for name in _SETTINGS}
+    for _ in range(given.rounds + 1):  # the first round warms up
+        for name, setting in _SETTINGS.items():
+            rates[name].append(rate(given.url, model, given.streams, setting))
     for name, measured in rates.items():
         kept = measured[1:]
         print(f"{name}: {median(kept):.0f} tokens/s (min {min(kept):.0f}, max {max(kept):.0f})")
 
 
-def _rate(http: httpx.Client, model: str, streams: int, setting: dict[str, float]) -> float:
+def rate(url: str, model: str, streams: int, setting: dict[str, float]) -> float:
+    """Tokens per second of one call for `streams` answers."""
     body = {
         "model": model,
         "messages": [{"role": "user", "content": "Write a long Python module about matrices."}],
@@ -47,7 +48,7 @@ def _rate(http: httpx.Client, model: str, streams: int, setting: dict[str, float
         **setting,
     }
     started = time.monotonic()
-    answer = http.post("/v1/chat/completions", json=body).raise_for_status().json()
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=600, trust_env=False).raise_for_status().json()
     return float(answer["usage"]["completion_tokens"]) / (time.monotonic() - started)
 
 

@@ -59,6 +59,8 @@ class Program:
     """So many runs must agree in every case."""
     at_once: int
     """So many runs are under way at once, each on a worker of its own."""
+    alone: bool
+    """It needs threads, which all runs of one user share in `B-user`: it is run when no other program is."""
     loses_worker: bool
     """Its worker is killed while it runs; nothing of it may be left, and it runs once more on another."""
     needs: tuple[str, ...]
@@ -99,6 +101,7 @@ def _section(section: str, data: dict[str, Any], sets: dict[str, tuple[Test, ...
 _KEYS = {
     "number", "name", "code", "fill", "each", "tests", "test", "outcomes", "limits", "entry_point", "reports",
     "partly", "then", "same", "at_once", "needs", "exempt", "fools", "prelude", "loses_worker", "known",
+    "alone",
 }  # fmt: skip
 
 
@@ -129,6 +132,7 @@ def _program(
         then=_filled(entry.get("then", ""), values),
         same=entry.get("same", 1),
         at_once=entry.get("at_once", 1),
+        alone=entry.get("alone", False),
         loses_worker=entry.get("loses_worker", False),
         needs=tuple(entry.get("needs", ())),
         exempt=entry.get("exempt", {}),

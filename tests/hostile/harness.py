@@ -61,10 +61,9 @@ class Finding:
 async def run(programs: Sequence[Program], tier: Tier, told: Callable[[Finding], None]) -> list[Finding]:
     """Run `programs` on pools of `tier`; `told` hears of each finding at once. Raises IsolationUnavailable, and
     WrongTier if the sandbox says that it is of another tier."""
-    waiting = list(reversed(programs))
     found: list[Finding] = []
 
-    async def work(lane: _Lane) -> None:
+    async def work(lane: _Lane, waiting: list[Program]) -> None:
         while waiting:
             found.append(await lane.finding(waiting.pop()))
             told(found[-1])
@@ -79,7 +78,9 @@ async def run(programs: Sequence[Program], tier: Tier, told: Callable[[Finding],
             lanes.append(_Lane(await stack.enter_async_context(pool), tier, host, pace))
             if pool.isolation.tier != tier.reported:
                 raise WrongTier(f"asked for tier {tier.reported}, got {pool.isolation.tier}")
-        await asyncio.gather(*map(work, lanes))
+        together = [program for program in reversed(programs) if not program.alone]
+        await asyncio.gather(*(work(lane, together) for lane in lanes))
+        await work(lanes[0], [program for program in reversed(programs) if program.alone])
     return [_whole(descriptors), *sorted(found, key=lambda finding: finding.number)]
 
 

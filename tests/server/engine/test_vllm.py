@@ -40,6 +40,20 @@ def test_on_a_cpu(tmp_path: Path) -> None:
     assert plan.env["VLLM_CPU_KVCACHE_SPACE"] == "2" and int(plan.env["OMP_NUM_THREADS"]) >= 1
 
 
+def test_a_small_machine_runs_scheduler_and_model_in_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = an_environment(tmp_path, "cpu")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(2)))
+    small = launched(python)
+    assert option(small, "--distributed-executor-backend") == "uni"
+    assert small.env["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and small.env["OMP_NUM_THREADS"] == "2"
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
+    large = launched(python)
+    assert "--distributed-executor-backend" not in large.command
+    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in large.env
+
+
 def test_on_a_gpu(tmp_path: Path) -> None:
     plan = launched(an_environment(tmp_path, "gpu"), context_length=131072, kv_cache_gib=2)
     assert "--enforce-eager" not in plan.command
