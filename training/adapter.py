@@ -117,7 +117,7 @@ def build(base: Path, settings: LoraSettings, *, resume: Path | None = None, see
         _restore(made, resume)
     if settings.checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
-    _check_head(made)
+    _check_head(made.eval())
     return made.train()
 
 

@@ -107,7 +107,7 @@ class Checkpoints:
         folder = self._run / _FOLDER
         if rank() == 0:
             for left in folder.iterdir() if folder.is_dir() else ():
-                if not (left / _COMPLETE).is_file():
+                if not (left.name.isdigit() and (left / _COMPLETE).is_file()):
                     shutil.rmtree(left, ignore_errors=True)
         wait()
         found = self._whole()

@@ -118,7 +118,7 @@ def killed(folder: Path, base: Path) -> None:
         child = os.fork()
         if child == 0:
             if attempt < KILLS:
-                _die_after(points.randint(30, 260), folder)
+                _die_after(points.randint(10, 120), folder)
             carry_out(small(folder, base, settings=settings))
             os._exit(0)
         _, status = os.waitpid(child, 0)

@@ -23,7 +23,7 @@ from training.sample import TokenSample
 
 PROMPT = (40, 41, 42, 43)
 LENGTH = 3
-STEPS = 30
+STEPS = 240
 GOOD = tiny.VOCABULARY // 2
 """An attempt passes if its first token is below this."""
 
@@ -84,4 +84,5 @@ def test_an_algorithm_learns_what_is_rewarded(
         learner.step(list(map(Example, group, chosen.streams(group))), step)
         curve.append(rewarded(model))
     record_property("curve", [round(value, 3) for value in curve])
-    assert curve[-1] > 0.9 > curve[0], curve
+    last = curve[-20:]
+    assert sum(last) / len(last) > 0.85 > 0.5 > curve[0], curve
