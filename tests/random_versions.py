@@ -27,6 +27,16 @@ TASKS = (
     "Complete this Python function: def is_prime(number):",
     "Write a Python class Stack with push, pop and peek.",
     "What does a list comprehension do? Give an example in Python.",
+    "Write a Python function that tells whether two strings are anagrams.",
+    "Write a Python generator of the prime numbers below a limit.",
+    "Fix this Python function: def mean(values): return sum(values) / len(value)",
+    "Write a Python function that merges two sorted lists into one.",
+    "Explain what a decorator is, with a short example in Python.",
+    "Write a Python program that reads numbers from standard input and prints the largest.",
+    "Complete this Python function: def transpose(matrix):",
+    "Write a Python function that counts the vowels of a text, and tests for it.",
+    "Write a Python dataclass Point with a method that returns the distance to another one.",
+    "Write a Python function that removes duplicates from a list and keeps the order.",
 )
 
 

@@ -519,9 +519,3 @@ def _count(collected: Collected, made: Trajectory) -> None:
     collected.passed += sum(passed)
     collected.solved += any(passed)
     collected.completion_tokens += made.totals.completion_tokens
-
-
-if __name__ == "__main__":
-    from training.collect_command import main
-
-    main()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ from memory.errors import StoreUnavailable
 from memory.records import Problem
 from memory.trajectories import SqlTrajectoryStore
 from training.collect import Collected, CollectSettings, collect, connected, named, refuse_benchmarks
+from training.curriculum_round import curriculum_round
 from training.errors import TrainingError
 
 _LINE_EVERY_S = 30.0
@@ -47,6 +49,12 @@ def command(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N problems.")] = None,
     streams: Annotated[int, typer.Option(min=1, help="Answers made at the same time.")] = 32,
     loop: Annotated[bool, typer.Option("--loop", help="Run the refinement loop, for repair turns.")] = False,
+    curriculum: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="Give beginnings of the reference solutions, a round of the curriculum in this file."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Sandbox workers; 0 is one per core.")] = 0,
     api_key: Annotated[str | None, typer.Option(envvar="BURNISH_API_KEY", help="Key of the server.")] = None,
 ) -> None:
@@ -60,12 +68,14 @@ def command(
         )
     except ValidationError as error:
         raise typer.BadParameter("; ".join(problem["msg"] for problem in error.errors())) from error
+    if curriculum is not None and loop:
+        raise typer.BadParameter("--loop asks for whole programs, --curriculum for the rest of them; give one of both")
     console = Console(stderr=True)
     where = store_url or (data_dir or platformdirs.user_data_path("burnish")) / "trajectories.sqlite"
     try:
         problems = load(file)[:limit]
         outcome = asyncio.run(
-            _run(problems, url, model, settings, where, SandboxSettings(workers=workers), api_key, console)
+            _run(problems, url, model, settings, where, SandboxSettings(workers=workers), curriculum, api_key, console)
         )
     except (AgentError, TrainingError, StoreUnavailable) as error:
         console.print(f"{error}\nWhat is stored stays; the same command goes on from there.", markup=False)
@@ -90,6 +100,7 @@ async def _run(
     settings: CollectSettings,
     where: Path | str,
     sandbox_settings: SandboxSettings,
+    curriculum: Path | None,
     api_key: str | None,
     console: Console,
 ) -> Collected:
@@ -105,7 +116,8 @@ async def _run(
         sandbox = await stack.enter_async_context(await WorkerPool.start(sandbox_settings))
         stack.enter_context(_interruptible(stop, console))
         tell = stack.enter_context(_shown(version, console))
-        return await collect(
+        work = partial(curriculum_round, curriculum) if curriculum is not None else collect
+        return await work(
             problems,
             version,
             settings,

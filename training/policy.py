@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from memory.records import Problem
 from memory.trajectories import SqlTrajectoryStore
 from training.algorithms import Algorithm, algorithm
 from training.batch import Example
-from training.dataset import Builder, Dataset, digest, groups, split
+from training.buffer import Buffer, BufferSettings
+from training.dataset import Builder, Dataset, DatasetSettings, digest, groups, split
 from training.dataset import Counts as Attempts
 from training.errors import BadData
 from training.families import families, held_out
@@ -27,6 +28,7 @@ from training.run import Run
 from training.sample import TokenSample
 from training.seeds import derived
 from training.settings import TrainSettings
+from training.versions import version_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ async def prepared(
         if not only_references:
             raise
         found = _without_attempts(problems, settings)
+    if settings.buffer is not None:
+        found = replace(found, train=_newest(found.train, settings.data, settings.buffer))
     asked = _references(found, problems, renderer, settings) if chosen.needs_references else ([], [])
     train, aside = (_examples(chosen, [] if only_references else side) for side in (found.train, found.held_out))
     others, others_aside = (_examples(chosen, side) for side in asked)
@@ -106,6 +110,13 @@ async def prepared(
         facts=facts,
     )
     return Prepared(run=run, facts=facts)
+
+
+def _newest(samples: Sequence[TokenSample], data: DatasetSettings, window: BufferSettings) -> tuple[TokenSample, ...]:
+    """What online training draws from: the window as it stands after all of them came in."""
+    numbers = (version_number(sample.policy_version, data.base) or 0 for sample in samples)
+    current = data.current if data.current is not None else max(numbers, default=0)
+    return Buffer(data.base, window).add(samples, current).samples
 
 
 def _examples(chosen: Algorithm, samples: Sequence[TokenSample]) -> list[Example]:

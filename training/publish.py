@@ -47,8 +47,8 @@ from training.adapter import LoraSettings
 from training.batch import Batch
 from training.errors import PublishError, TrainingError
 
-_PROMPTS = 24
-"""Beginnings of texts in a probe, each long enough to be independent of the others' rounding."""
+_PROMPTS = 64
+"""Beginnings of texts in a probe: many, because what one tells is half noise of arithmetic."""
 _OF_ONE_TEXT = 4
 """Most beginnings of the same text."""
 _LOOKED_AT = 48

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from agent.settings import Frozen
 from training.adapter import LoraSettings
+from training.buffer import BufferSettings
 from training.critic import CriticSettings
 from training.dataset import DatasetSettings
 from training.errors import BadSettings
@@ -63,6 +64,8 @@ class TrainSettings(Frozen):
     lora: LoraSettings = LoraSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     data: DatasetSettings = DatasetSettings(base="")
+    buffer: BufferSettings | None = None
+    """Of a policy run: learn from the newest samples only, as online training does; None: from all."""
     batch: BatchSettings = BatchSettings()
     algorithm: AlgorithmSettings = AlgorithmSettings()
     """Of a policy run."""

@@ -17,6 +17,7 @@ enabled.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import fsum
@@ -32,9 +33,9 @@ Result = Literal["passed", "failed", "indistinguishable"]
 
 _TELLING = 4
 """Compared is the quarter of the tokens where adapter and base model differ most."""
-_ABOVE_NOISE = 1.25
-"""How many times the noise the adapter must differ from the base model: over a hundred values this is six standard
-deviations of the share."""
+_UNSURE = 0.125
+"""Largest standard deviation of the share: four of them lie between all of the change and half of it, and as many
+between half and none."""
 _FAR_ABOVE_NOISE = 5.0
 """The same for a single text, whose values share one error."""
 _EVERY = 3
@@ -71,6 +72,8 @@ class Proof:
     replica: str = ""
     share: float = 0.0
     """How much of the change that was trained the engine shows: 1 all of it, 0 none."""
+    unsure: float = 0.0
+    """Standard deviation of the share, as far as the noise makes it; the values of one text share their noise."""
     distance: float = 0.0
     """Served to trained, on the tokens that tell most."""
     to_base: float = 0.0
@@ -101,14 +104,17 @@ async def prove(client: EngineClient, adapter: Adapter, base: str, bounds: Bound
         return Proof(result="failed", reason=_SILENT, replica=client.url)
     telling = sorted(range(len(trained)), key=lambda place: -abs(trained[place] - plain[place]))
     telling = telling[: max(1, len(trained) // _TELLING)]
+    plain_of_some = [value for prompt in some for value in prompt.base]
     found = Proof(
         result="passed",
         replica=client.url,
         share=_share(served, trained, plain),
+        unsure=_root_mean_square(served_base, plain_of_some)
+        / ((_root_mean_square(trained, plain) or 1.0) * math.sqrt(len(prompts))),
         distance=_mean(served, trained, telling),
         to_base=_mean(served, plain, telling),
         separation=_mean(trained, plain),
-        noise=_mean(served_base, [value for prompt in some for value in prompt.base]),
+        noise=_mean(served_base, plain_of_some),
     )
     verdict = _judged(found, _mean(served, trained), bounds)
     if verdict.result != "passed" or not cache or adapter.probe.repeated is None:
@@ -122,10 +128,10 @@ def _judged(found: Proof, everywhere: float, bounds: Bounds) -> Proof:
         return _with(
             found, "failed", f"the engine's base model is not the trained one: it differs by {found.noise:.3f}"
         )
-    if found.separation < max(bounds.floor, _ABOVE_NOISE * found.noise):
+    if found.separation < bounds.floor or found.unsure > _UNSURE:
         reason = (
             f"it differs from the base model by {found.separation:.4f} on its own probe, and engine and trainer by "
-            f"{found.noise:.4f}: nothing can be proved"
+            f"{found.noise:.4f}: too little to prove anything"
         )
         return _with(found, "indistinguishable", reason)
     near = found.distance < _NEARER * found.to_base + _NOISE * found.noise
@@ -205,6 +211,11 @@ def _mean(one: Sequence[float], other: Sequence[float], places: Sequence[int] | 
     """Mean absolute difference, at some places or at all."""
     places = range(len(one)) if places is None else places
     return fsum(abs(one[place] - other[place]) for place in places) / max(1, len(places))
+
+
+def _root_mean_square(one: Sequence[float], other: Sequence[float]) -> float:
+    """Of the differences."""
+    return math.sqrt(fsum((first - second) ** 2 for first, second in zip(one, other, strict=True)) / max(1, len(one)))
 
 
 def _with(found: Proof, result: Result, reason: str) -> Proof:

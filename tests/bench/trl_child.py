@@ -16,7 +16,7 @@ import transformers
 import trl
 
 
-class Clock(transformers.TrainerCallback):
+class Clock(transformers.TrainerCallback):  # type: ignore[misc]
     """When the first step was done, and when the last one; the losses."""
 
     def __init__(self) -> None:

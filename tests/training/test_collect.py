@@ -421,7 +421,7 @@ async def test_in_the_real_sandbox_from_the_command_line(tmp_path: Path) -> None
 
     engine = ScriptedEngine(reply, word_s=0.01)
     async with serving(engine.app()) as url:
-        command = [sys.executable, "-m", "training.collect", str(file), "--url", url, "--data-dir", str(tmp_path)]
+        command = [sys.executable, "-m", "training", "collect", str(file), "--url", url, "--data-dir", str(tmp_path)]
         command += ["--samples", "1", "--streams", "1", "--workers", "1"]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("BURNISH_")}
 

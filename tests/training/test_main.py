@@ -172,3 +172,11 @@ def test_equal_rewards_say_what_to_do(base: Path, tmp_path: Path) -> None:
 def test_every_command_explains_itself(command: str) -> None:
     done = call(command, "--help")
     assert done.exit_code == 0 and "--data-dir" in done.stdout
+
+
+def test_online_training_draws_from_the_newest_attempts(base: Path, data: Path, tmp_path: Path) -> None:
+    given = ["--algorithm", "rft", "--set", "run.steps=1", "--set", "data.held_out_share=0.0"]
+    for name, more, samples in (("all", [], 32), ("window", ["--set", "buffer.capacity=8"], 8)):
+        done = policy(tmp_path / name, base, data, *given, *more)
+        assert done.exit_code == 0, done.output
+        assert manifest.read(tmp_path / name).facts["samples"] == samples

@@ -77,7 +77,7 @@ def test_the_probe_holds_what_peft_and_transformers_compute(base: Path, tmp_path
         trained(base, tmp_path / "weights"), tmp_path / "adapters", "actor", base=base, base_name="tiny", texts=TEXTS
     )
     probe = made.probe
-    assert len(probe.prompts) == 24
+    assert 24 <= len(probe.prompts) <= 64
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
     wrapped = peft.PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), made.folder
@@ -100,7 +100,7 @@ def test_the_places_that_tell_most_are_chosen(base: Path, tmp_path: Path) -> Non
     weights = trained(base, tmp_path / "weights")
     model = adapter.build(base, LoraSettings(rank=8, alpha=16), resume=weights)
     prompts = probe_of(model, [*TEXTS, *TEXTS]).prompts
-    assert len({prompt.ids for prompt in prompts}) == len(prompts) == 24
+    assert len({prompt.ids for prompt in prompts}) == len(prompts) >= 24
     owners = Counter(next(n for n, text in enumerate(TEXTS) if tuple(text[: len(p.ids)]) == p.ids) for p in prompts)
     assert max(owners.values()) <= 4 and all(len(prompt.ids) >= 8 for prompt in prompts)
     gaps = [abs(prompt.trained[0] - prompt.base[0]) for prompt in prompts]
