@@ -61,6 +61,12 @@ def train_policy(
         list[Path] | None, typer.Option(exists=True, help="Problem files whose reference solutions may be used.")
     ] = None,
     start: Start = None,
+    critic: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Adapter folder of a critic that weighs tokens (CodeRL, RLTF)."
+        ),
+    ] = None,
     config: Config = None,
     given: Given = None,
     data_dir: DataDir = None,
@@ -72,7 +78,8 @@ def train_policy(
         more = {"algorithm": {"name": algorithm}} if algorithm is not None else {}
         settings = _settings(config, given, base_name, more)
         known = [problem for file in problems or () for problem in load(file)]
-        made = asyncio.run(policy.prepared(run, base, _store(data_dir, store_url), known, settings, start=start))
+        store = _store(data_dir, store_url)
+        made = asyncio.run(policy.prepared(run, base, store, known, settings, start=start, critic=critic))
         _say(console, f"{settings.algorithm.name}: {made.facts}")
         _train(console, made.run)
 

@@ -121,6 +121,21 @@ def build(base: Path, settings: LoraSettings, *, resume: Path | None = None, see
     return made.train()
 
 
+def shape(folder: Path, max_rank: int = 16) -> LoraSettings:
+    """Settings with which `build` resumes the adapter in a folder of peft's format. Raises CheckpointError."""
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+        targets = config["target_modules"]
+        return LoraSettings(
+            rank=config["r"],
+            alpha=config["lora_alpha"],
+            targets=() if isinstance(targets, str) else tuple(sorted(targets)),
+            max_rank=max_rank,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder} holds no adapter in peft's format ({error}); give another folder") from error
+
+
 def save(model: peft.PeftModel, folder: Path, base_name: str) -> None:
     """Write the adapter, and nothing else, as peft and the engine read it: `adapter_config.json` and
     `adapter_model.safetensors`. `base_name` is the path by which the engine serves the base model."""

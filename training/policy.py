@@ -13,9 +13,11 @@ from typing import Any
 from memory.experience import Selection
 from memory.records import Problem
 from memory.trajectories import SqlTrajectoryStore
+from training import adapter
 from training.algorithms import Algorithm, algorithm
 from training.batch import Example
 from training.buffer import Buffer, BufferSettings
+from training.critic import Asker, scored
 from training.dataset import Builder, Dataset, DatasetSettings, digest, groups, split
 from training.dataset import Counts as Attempts
 from training.errors import BadData
@@ -47,9 +49,11 @@ async def prepared(
     settings: TrainSettings,
     *,
     start: Path | None = None,
+    critic: Path | None = None,
 ) -> Prepared:
     """The run of `settings` over a trajectory store, and over the reference solutions of `problems` where the algorithm
-    wants some. Raises BadData, BadSettings and StoreUnavailable."""
+    wants some; the critic in the folder `critic` says of each token how likely the outcome was (CodeRL, RLTF). Raises
+    BadData, BadSettings, CheckpointError and StoreUnavailable."""
     chosen = algorithm(settings.algorithm.name, settings.algorithm.options)
     renderer = Renderer(base)
     builder = Builder(renderer.vocabulary, settings.data)
@@ -67,6 +71,8 @@ async def prepared(
         found = _without_attempts(problems, settings)
     if settings.buffer is not None:
         found = replace(found, train=_newest(found.train, settings.data, settings.buffer))
+    if critic is not None:
+        found = _with_critic(found, base, critic)
     asked = _references(found, problems, renderer, settings) if chosen.needs_references else ([], [])
     train, aside = (_examples(chosen, [] if only_references else side) for side in (found.train, found.held_out))
     others, others_aside = (_examples(chosen, side) for side in asked)
@@ -117,6 +123,14 @@ def _newest(samples: Sequence[TokenSample], data: DatasetSettings, window: Buffe
     numbers = (version_number(sample.policy_version, data.base) or 0 for sample in samples)
     current = data.current if data.current is not None else max(numbers, default=0)
     return Buffer(data.base, window).add(samples, current).samples
+
+
+def _with_critic(found: Dataset, base: Path, folder: Path) -> Dataset:
+    """The same samples with the critic's values."""
+    model = adapter.build(base, adapter.shape(folder), resume=folder).to(device())
+    labels = Asker(base).labels
+    train, aside = (tuple(scored(model, side, labels)) for side in (found.train, found.held_out))
+    return replace(found, train=train, held_out=aside)
 
 
 def _examples(chosen: Algorithm, samples: Sequence[TokenSample]) -> list[Example]:

@@ -43,7 +43,6 @@ from memory.errors import StoreUnavailable
 from memory.experience import Selection
 from memory.trajectories import SqlTrajectoryStore
 from training import adapter
-from training.adapter import LoraSettings
 from training.batch import Batch
 from training.errors import PublishError, TrainingError
 
@@ -90,7 +89,7 @@ def publish(
     """
     try:
         check_shape(weights, max_rank)
-        model = adapter.build(base, _settings(weights, max_rank), resume=weights)
+        model = adapter.build(base, adapter.shape(weights, max_rank), resume=weights)
         probe = probe_of(model, texts)
         with tempfile.TemporaryDirectory() as folder:
             named = _named(weights, Path(folder), base)
@@ -195,18 +194,6 @@ def command(
         console.print(str(error), markup=False)
         raise typer.Exit(1) from error
     typer.echo(made.name)
-
-
-def _settings(weights: Path, max_rank: int) -> LoraSettings:
-    """The shape of the adapter in a folder."""
-    config: dict[str, Any] = json.loads((weights / WEIGHTS[0]).read_text())
-    targets = config["target_modules"]
-    return LoraSettings(
-        rank=config["r"],
-        alpha=config["lora_alpha"],
-        targets=() if isinstance(targets, str) else tuple(sorted(targets)),
-        max_rank=max_rank,
-    )
 
 
 def _named(weights: Path, folder: Path, base: Path) -> Path:

@@ -129,6 +129,16 @@ def test_a_critic_is_trained_and_measured_beside_the_untrained_one(base: Path, d
     assert told["zero_shot"]["programs"] == told["trained"]["programs"] > 0
     assert 0 <= told["trained"]["auc"] <= 1 and told["trained"] != told["zero_shot"]
 
+    weights = Path(done.stdout.strip().splitlines()[-1]) / "adapter"
+    given = ["--algorithm", "coderl", "--set", "run.steps=1", "--set", "algorithm.options.cross_entropy=false"]
+    losses = []
+    for name, more in (("plain", []), ("weighed", ["--critic", weights])):
+        assert policy(tmp_path / name, base, data, *given, *more).exit_code == 0
+        losses.append(metrics.read(tmp_path / name / metrics.NAME)[0]["pg"])
+    assert losses[0] != losses[1]
+    wrong = policy(tmp_path / "other", base, data, *given, "--critic", tmp_path)
+    assert wrong.exit_code == 1 and "no adapter" in wrong.stderr
+
 
 def test_kept_attempts_are_exported_on_both_sides_of_the_split(base: Path, data: Path, tmp_path: Path) -> None:
     file = tmp_path / "samples.parquet"
