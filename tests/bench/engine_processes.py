@@ -1,9 +1,11 @@
-"""How fast the engine of a small machine is with scheduler and model in one process, beside two.
+"""How fast the engine of a small machine is, by its processes and threads, alone and beside a busy neighbour.
 
-    .venv/bin/python -m tests.bench.engine_processes [--data-dir D] [--streams 8 32] [--rounds 3]
+    .venv/bin/python -m tests.bench.engine_processes [--data-dir D] [--streams 1 8 32] [--rounds 3]
 
-starts the managed engine with each layout in turn and asks for one wide call per number of streams. `two processes` is
-vLLM's own layout; its scheduler waits in a loop, so the model gets one thread less than there are cores.
+starts the managed engine with each layout in turn and asks for one wide call per number of streams, first while nothing
+else runs, then beside one process that computes all the time, as the sandbox does. `two processes` is vLLM's own
+layout; its scheduler waits in a loop, so the model gets one thread less than there are cores. `sleeping`: threads that
+wait for the others sleep at once (OMP_WAIT_POLICY=passive) instead of spinning.
 """
 
 from __future__ import annotations
@@ -11,7 +13,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -26,18 +31,39 @@ from tests.bench.report import Row, publish
 from tests.bench.sampling import rate
 
 _MIN_P = {"min_p": 0.05}
+_CORES = len(os.sched_getaffinity(0))
+_FEWER = max(1, _CORES - 1)
 
 
 def two_processes(model: LocalModel, settings: EngineSettings, port: int) -> Launch:
     """vLLM's own layout."""
-    plan = launch(model, settings, port)
-    threads = str(max(1, len(os.sched_getaffinity(0)) - 1))
-    return replace(plan, env={**plan.env, "VLLM_ENABLE_V1_MULTIPROCESSING": "1", "OMP_NUM_THREADS": threads})
+    return _with(launch(model, settings, port), VLLM_ENABLE_V1_MULTIPROCESSING="1", OMP_NUM_THREADS=str(_FEWER))
+
+
+def all_cores(model: LocalModel, settings: EngineSettings, port: int) -> Launch:
+    """One process with a thread per core."""
+    return _with(launch(model, settings, port), OMP_NUM_THREADS=str(_CORES))
+
+
+def sleeping(model: LocalModel, settings: EngineSettings, port: int) -> Launch:
+    """The same with threads that do not spin."""
+    return _with(all_cores(model, settings, port), OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT="0", KMP_BLOCKTIME="0")
+
+
+def one_core_less(model: LocalModel, settings: EngineSettings, port: int) -> Launch:
+    """One process that leaves a core free."""
+    return _with(launch(model, settings, port), OMP_NUM_THREADS=str(_FEWER))
+
+
+def _with(plan: Launch, **env: str) -> Launch:
+    return replace(plan, env={**plan.env, **env})
 
 
 LAYOUTS: dict[str, Callable[[LocalModel, EngineSettings, int], Launch]] = {
     "two processes": two_processes,
-    "one process": launch,
+    "one process": all_cores,
+    "one process, sleeping": sleeping,
+    "one process, one core less": one_core_less,
 }
 
 
@@ -56,15 +82,31 @@ async def main() -> None:
             model = await engine.wait_ready()
             row: dict[str, object] = {"layout": name}
             for streams in given.streams:
-                rates = [
-                    await asyncio.to_thread(rate, engine.url, model.name, streams, _MIN_P)
-                    for _ in range(given.rounds + 1)  # the first round warms up
-                ]
-                row[f"tokens/s, {streams} streams"] = round(median(rates[1:]))
+                row[f"tokens/s, {streams} streams"] = await _median(engine.url, model.name, streams, given.rounds)
+                with _busy_neighbour():
+                    beside = await _median(engine.url, model.name, streams, given.rounds)
+                row[f"{streams} streams, busy"] = beside
             rows.append(row)
         finally:
             await engine.stop()
     publish("tests.bench.engine_processes", rows)
+
+
+async def _median(url: str, model: str, streams: int, rounds: int) -> int:
+    """Tokens a second; the first round warms up."""
+    rates = [await asyncio.to_thread(rate, url, model, streams, _MIN_P) for _ in range(rounds + 1)]
+    return round(median(rates[1:]))
+
+
+@contextmanager
+def _busy_neighbour() -> Iterator[None]:
+    """A process that computes until the end."""
+    neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        neighbour.kill()
+        neighbour.wait()
 
 
 if __name__ == "__main__":
