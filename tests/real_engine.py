@@ -43,10 +43,15 @@ class RealEngine:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout_s)
 
 
+def model_library() -> Path:
+    """Where the models of tests are kept."""
+    return Path(os.environ.get("BURNISH_TEST_MODELS") or platformdirs.user_data_path("burnish") / "models")
+
+
 @pytest.fixture(scope="session")
 def real_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealEngine]:
     """The session's engine, ready for requests."""
-    models = Path(os.environ.get("BURNISH_TEST_MODELS") or platformdirs.user_data_path("burnish") / "models")
+    models = model_library()
 
     def from_cache(settings: EngineSettings, models_dir: Path, report: Report) -> LocalModel:
         return ensure_model(settings.model, models, settings.interpreter(), report)

@@ -33,6 +33,7 @@ from memory.benchmarks import is_benchmark
 from memory.records import Outcome, Trajectory
 from training import adapter
 from training.calibration import auc, brier, ece
+from training.dataset import untrustworthy
 from training.errors import BadData
 from training.sample import OutcomeClass, TokenSample, outcome_class
 
@@ -95,9 +96,7 @@ def examples(
             continue
         for attempt in trajectory.attempts:
             code, verdict = attempt.candidate.code, attempt.verdict
-            if verdict is None or verdict.outcome is Outcome.SANDBOX_ERROR or not code.strip():
-                continue
-            if verdict.integrity != "isolated" or verdict.flaky or not verdict.total:
+            if verdict is None or untrustworthy(problem, verdict) or not code.strip():
                 continue
             if is_benchmark(code) or (problem.id, code) in seen:
                 continue

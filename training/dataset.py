@@ -178,7 +178,7 @@ class Builder:
             return "stale"
         if verdict is None:
             return "no_verdict"
-        if why := _untrustworthy(trajectory.problem, verdict):
+        if why := untrustworthy(trajectory.problem, verdict):
             return why
         ids, logprobs = candidate.completion_ids, candidate.logprobs
         if not ids or not candidate.prompt_ids or len(ids) != len(logprobs) or not all(map(isfinite, logprobs)):
@@ -284,14 +284,7 @@ def digest(samples: Iterable[TokenSample]) -> str:
     return hashlib.sha256(b"".join(each)).hexdigest()
 
 
-def _problem_id(trajectory: Trajectory) -> str:
-    """A problem that a request stated has the request's id; it is known by what it says, so that it meets itself."""
-    if trajectory.problem.id != trajectory.id:
-        return trajectory.problem.id
-    return f"prompt/{fingerprint(trajectory.problem.statement)[:32]}"
-
-
-def _untrustworthy(problem: Problem, verdict: Verdict) -> str:
+def untrustworthy(problem: Problem, verdict: Verdict) -> str:
     """Why no reward may rest on a verdict; empty if one may."""
     if verdict.outcome is Outcome.SANDBOX_ERROR:
         return "sandbox_error"
@@ -300,6 +293,13 @@ def _untrustworthy(problem: Problem, verdict: Verdict) -> str:
     if verdict.integrity != "isolated":
         return "in_process"
     return "flaky" if verdict.flaky else ""
+
+
+def _problem_id(trajectory: Trajectory) -> str:
+    """A problem that a request stated has the request's id; it is known by what it says, so that it meets itself."""
+    if trajectory.problem.id != trajectory.id:
+        return trajectory.problem.id
+    return f"prompt/{fingerprint(trajectory.problem.statement)[:32]}"
 
 
 def _error(verdict: Verdict) -> str:

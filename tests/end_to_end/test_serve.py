@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
-import platformdirs
 import pytest
 from openai import AsyncOpenAI
 
 from tests.end_to_end.burnish_process import MODEL, BurnishProcess
+from tests.real_engine import model_library
 
 pytestmark = pytest.mark.engine
 
@@ -31,7 +29,7 @@ LONG = "Write a Python class Shop with twenty methods and long docstrings, and e
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BurnishProcess]:
     data_dir = tmp_path_factory.mktemp("burnish")
-    shared = Path(os.environ.get("BURNISH_TEST_MODELS", platformdirs.user_data_path("burnish") / "models"))
+    shared = model_library()
     shared.mkdir(parents=True, exist_ok=True)
     (data_dir / "models").symlink_to(shared)
     process = BurnishProcess(data_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from transformers import AutoTokenizer
 
 from agent import prompts
 from agent.critic import VERDICTS
-from memory.records import Attempt, Candidate, Outcome, Problem, Sampling, Trajectory, Verdict
+from memory.records import Attempt, Candidate, Outcome, Problem, Sampling, TestSource, Trajectory, Verdict
+from tests.real_engine import model_library
 from tests.training import tiny
 from tests.training.examples import sample
 from training import adapter
@@ -28,7 +30,7 @@ from training.critic import (
 from training.loop import Learner, OptimiserSettings
 from training.sample import OutcomeClass
 
-QWEN = Path("/work/run/data/models/Qwen/Qwen2.5-Coder-0.5B-Instruct")
+QWEN = model_library() / "Qwen" / "Qwen2.5-Coder-0.5B-Instruct"
 CHAT = ({"role": "user", "content": "Write f."},)
 CODE = "def f(a):\n    if a:\n        return 1\n    return 2\n"
 
@@ -61,13 +63,17 @@ def trajectory(*attempts: Attempt, consent: bool = True) -> Trajectory:
 
 def test_examples_are_distinct_judged_programs_and_their_beginnings() -> None:
     good, again, ours = attempt(CODE, Outcome.TIMEOUT), attempt(CODE, Outcome.TIMEOUT), Outcome.SANDBOX_ERROR
-    kept = trajectory(good, again, attempt("x", ours), attempt("", Outcome.COMPILE_ERROR))
+    beside = Verdict(id="", outcome=Outcome.PASSED, passed=1, total=1, integrity="in_process")
+    forged = replace(attempt("z", Outcome.PASSED), verdict=beside)
+    kept = trajectory(good, again, attempt("x", ours), attempt("", Outcome.COMPILE_ERROR), forged)
     made = examples([kept, trajectory(attempt("y", Outcome.PASSED), consent=False)], {"p": "fam"}, CriticSettings())
     assert [one.whole for one in made] == [True, False, False]
     assert {one.outcome for one in made} == {OutcomeClass.RUNTIME_ERROR} and made[0].family == "fam"
     assert all(CODE.startswith(one.code + "\n") and one.code + "\n" != CODE for one in made[1:])
     assert made == examples([kept], {"p": "fam"}, CriticSettings())
     assert examples([kept], {}, CriticSettings()) == []
+    own_tests = replace(kept, problem=replace(kept.problem, visible_source=TestSource.GENERATED))
+    assert examples([own_tests], {"p": "fam"}, CriticSettings()) == []
 
 
 @pytest.mark.parametrize("which", ["tiny", "qwen"])
