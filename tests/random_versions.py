@@ -5,6 +5,7 @@ Needs the extra `train`.
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
 from math import fsum
@@ -31,12 +32,6 @@ TASKS = (
     "Write a Python generator of the prime numbers below a limit.",
     "Fix this Python function: def mean(values): return sum(values) / len(value)",
     "Write a Python function that merges two sorted lists into one.",
-    "Explain what a decorator is, with a short example in Python.",
-    "Write a Python program that reads numbers from standard input and prints the largest.",
-    "Complete this Python function: def transpose(matrix):",
-    "Write a Python function that counts the vowels of a text, and tests for it.",
-    "Write a Python dataclass Point with a method that returns the distance to another one.",
-    "Write a Python function that removes duplicates from a list and keeps the order.",
 )
 
 
@@ -51,7 +46,7 @@ def weights(base: Path, folder: Path, *, seed: int, scale: float) -> Path:
     return folder
 
 
-def version(base: Path, base_name: str, data_dir: Path, *, seed: int, scale: float = 0.02) -> Adapter:
+def version(base: Path, base_name: str, data_dir: Path, *, seed: int, scale: float = 0.03) -> Adapter:
     """A published version with random weights."""
     with tempfile.TemporaryDirectory() as folder:
         made = weights(base, Path(folder), seed=seed, scale=scale)
@@ -78,14 +73,21 @@ def texts(base: Path) -> list[list[int]]:
 async def speaker(
     engine: httpx.AsyncClient, models: Sequence[str], candidate: Mapping[str, Any], *, places: int = 8
 ) -> tuple[str, Mapping[str, float]]:
-    """Which of the models an attempt's `candidate` came from: the one whose log-probabilities of its tokens, at some
-    places, are nearest to those reported when they were sampled; and the mean distance of each."""
+    """Which of the models an attempt's `candidate` came from: the one whose log-probabilities of its tokens are nearest
+    to those reported when they were sampled; and the mean distance of each. Asked is at some places, compared at the
+    half of these where the models differ most."""
     prompt, answer, told = candidate["prompt_ids"], candidate["completion_ids"], candidate["logprobs"]
     looked_at = sorted({round(place * (len(answer) - 1) / max(1, places - 1)) for place in range(places)})
-    distances = {}
+    found: dict[str, list[float]] = {}
     for model in models:
-        found = [abs(await _logprob(engine, model, [*prompt, *answer[:at]], answer[at]) - told[at]) for at in looked_at]
-        distances[model] = fsum(found) / len(found)
+        asked = (_logprob(engine, model, [*prompt, *answer[:at]], answer[at]) for at in looked_at)
+        found[model] = await asyncio.gather(*asked)
+    spread = [max(values) - min(values) for values in zip(*found.values(), strict=True)]
+    telling = sorted(range(len(looked_at)), key=lambda place: -spread[place])[: max(1, len(looked_at) // 2)]
+    distances = {
+        model: fsum(abs(values[place] - told[looked_at[place]]) for place in telling) / len(telling)
+        for model, values in found.items()
+    }
     return min(distances, key=lambda model: distances[model]), distances
 
 

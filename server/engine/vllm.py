@@ -19,8 +19,8 @@ _MAX_CPU_LORAS = 16
 """Adapters kept in memory. One that is evicted is read again from its folder, which must then still exist."""
 _FEW_CORES = 4
 """Up to here scheduler and model share one process, and the model's threads are not pinned. Two processes wait for each
-other in a loop that takes a whole core, which on two cores halves the speed (docs/benchmarks.md). vLLM pins threads to
-the first cores: as fast while those are idle, several times slower once the sandbox or a second engine runs there."""
+other in a loop that takes a whole core. One core is left to the server and the sandbox: threads wait for each other
+after every layer, and one that shares its core with another process holds up all of them (docs/benchmarks.md)."""
 _ONE_PROCESS = ("--distributed-executor-backend", "uni")
 _CPU_SWITCHES = ("--enforce-eager", "--no-enable-chunked-prefill")
 """Adapters exclude compilation. A prompt is read in one step, because vLLM 0.32 dies on a CPU ("CPU Generator does not
@@ -103,7 +103,7 @@ def _threads(python: Path) -> dict[str, str]:
         # With multiprocessing vLLM overrules the choice of one process; the API server stays apart all the same.
         return {
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": str(cores),
+            "OMP_NUM_THREADS": str(max(1, cores - 1)),
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         }
     env = {"OMP_NUM_THREADS": str(cores)}

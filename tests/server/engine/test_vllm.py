@@ -47,7 +47,7 @@ def test_a_small_machine_runs_scheduler_and_model_in_one_process(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(2)))
     small = launched(python)
     assert option(small, "--distributed-executor-backend") == "uni"
-    assert small.env["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and small.env["OMP_NUM_THREADS"] == "2"
+    assert small.env["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and small.env["OMP_NUM_THREADS"] == "1"
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
     large = launched(python)
     assert "--distributed-executor-backend" not in large.command
