@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -125,8 +126,8 @@ def probe_of(model: peft.PeftModel, texts: Sequence[Sequence[int]]) -> Probe:
         raise PublishError("the adapter changes nothing: with and without it every probability is the same")
     far = _chosen(_places(model, _long(usable), 2 * _BLOCK + 1))
     return Probe(
-        prompts=tuple(_prompt(model, place) for place in chosen),
-        repeated=_prompt(model, far[0]) if far else None,
+        prompts=tuple(_prompts(model, chosen)),
+        repeated=_prompts(model, far[:1])[0] if far else None,
     )
 
 
@@ -240,14 +241,32 @@ def _chosen(places: Sequence[_Place]) -> list[_Place]:
     return made[:_PROMPTS]
 
 
-def _prompt(model: peft.PeftModel, place: _Place) -> ProbePrompt:
-    ids, own = place.text[: place.length], place.text[place.length]
-    with torch.no_grad():
-        last = adapter.hidden(model, torch.tensor([ids], device=model.device))[0, -1]
-        likely = (last @ adapter.head(model).t()).float().topk(_NEXT).indices.tolist()
-    next_ids = tuple(dict.fromkeys([own, *likely]))[:_NEXT]
-    trained, base = _both(model, ids, [len(ids) - 1] * len(next_ids), next_ids)
-    return ProbePrompt(ids=ids, next_ids=next_ids, trained=trained, base=base)
+def _prompts(model: peft.PeftModel, places: Sequence[_Place]) -> list[ProbePrompt]:
+    """A prompt for each place, in their order; attention is causal, so that one pass serves all places of a text."""
+    of_text: dict[tuple[int, ...], list[_Place]] = {}
+    for place in places:
+        of_text.setdefault(place.text, []).append(place)
+    made: dict[_Place, ProbePrompt] = {}
+    for text, some in of_text.items():
+        last = [place.length - 1 for place in some]
+        with torch.no_grad():
+            states = adapter.hidden(model, torch.tensor([text], device=model.device))[0, last]
+            values, tokens = (states @ adapter.head(model).t()).float().log_softmax(-1).topk(_NEXT)
+        following = []
+        for place, row, ids in zip(some, values.tolist(), tokens.tolist(), strict=True):
+            likely = [token for token, value in zip(ids, row, strict=True) if value > _LIKELY]
+            following.append(tuple(dict.fromkeys([text[place.length], *likely]))[:_NEXT])
+        repeated = [at for at, next_ids in zip(last, following, strict=True) for _ in next_ids]
+        targets = [token for next_ids in following for token in next_ids]
+        trained, base = map(iter, _both(model, text, repeated, targets))
+        for place, next_ids in zip(some, following, strict=True):
+            made[place] = ProbePrompt(
+                ids=text[: place.length],
+                next_ids=next_ids,
+                trained=tuple(islice(trained, len(next_ids))),
+                base=tuple(islice(base, len(next_ids))),
+            )
+    return [made[place] for place in places]
 
 
 def _long(texts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -10,13 +10,13 @@ from agent.settings import Frozen
 class AdapterSettings(Frozen):
     """How versions are proved, chosen, watched and let go."""
 
-    keep: int = Field(default=3, ge=1, le=6)
+    keep: int = Field(default=3, ge=1, le=3)
     """Versions of a kind that stay loaded: the live one, the one before, candidates."""
     grace_days: float = Field(default=30.0, ge=0)
     """How long the folder of a refused or retired version is kept."""
     poll_s: float = Field(default=10.0, gt=0)
     """Between two looks at what the engine holds and how the live version does."""
-    probe_cap: float = Field(default=0.25, gt=0)
+    probe_cap: float = Field(default=0.5, gt=0)
     """Largest mean difference of log-probabilities between what was trained and what is served."""
     probe_floor: float = Field(default=0.001, ge=0)
     """Smallest mean difference between adapter and base model with which anything can be proved."""

@@ -13,14 +13,16 @@ from server.engine.errors import EnvironmentMissing
 from server.engine.library import LocalModel
 from server.engine.settings import EngineSettings
 
-_MAX_LORAS = 4
-"""Different adapters in one batch; more live ones queue."""
+_MAX_LORAS = 8
+"""Different adapters in one batch; more than are ever loaded (three of each kind and a newcomer). On a CPU vLLM 0.32
+gives the adapter in the last slot to requests for the base model that share a step with others (its index
+-1 is the last one): that slot has to stay empty."""
 _MAX_CPU_LORAS = 16
 """Adapters kept in memory. One that is evicted is read again from its folder, which must then still exist."""
 _FEW_CORES = 4
 """Up to here scheduler and model share one process, and the model's threads are not pinned. Two processes wait for each
 other in a loop that takes a whole core. One core is left to the server and the sandbox: threads wait for each other
-after every layer, and one that shares its core with another process holds up all of them (docs/benchmarks.md)."""
+after every layer, and one that shares its core with another process holds up all (tests/bench/engine_processes.py)."""
 _ONE_PROCESS = ("--distributed-executor-backend", "uni")
 _CPU_SWITCHES = ("--enforce-eager", "--no-enable-chunked-prefill")
 """Adapters exclude compilation. A prompt is read in one step, because vLLM 0.32 dies on a CPU ("CPU Generator does not

@@ -23,7 +23,7 @@ from training.sample import TokenSample
 
 PROMPT = (40, 41, 42, 43)
 LENGTH = 3
-STEPS = 240
+STEPS = {"rft": 240}
 GOOD = tiny.VOCABULARY // 2
 """An attempt passes if its first token is below this."""
 
@@ -68,9 +68,10 @@ def test_an_algorithm_learns_what_is_rewarded(
 ) -> None:
     torch.set_num_threads(1)
     chosen = algorithm(name, {"cross_entropy": False} if name in ("coderl", "rltf") else {})
+    steps = STEPS.get(name, 140)
     model = adapter.build(tiny.model(tmp_path / "base"), LoraSettings(rank=8, alpha=16))
     objective = StreamObjective(chosen.form, chosen.losses, micro_tokens=2048)
-    learner = Learner(model, objective, OptimiserSettings(learning_rate=3e-3), STEPS, 0)
+    learner = Learner(model, objective, OptimiserSettings(learning_rate=3e-3), steps, 0)
     solution = replace(
         sample(99, completion=LENGTH),
         kind="reference",
@@ -79,7 +80,7 @@ def test_an_algorithm_learns_what_is_rewarded(
         behaviour_logprobs=(),
     )
     curve = [rewarded(model)]
-    for step in range(STEPS):
+    for step in range(steps):
         group = [solution] if name == "sft" else attempts(model, 16, step)
         learner.step(list(map(Example, group, chosen.streams(group))), step)
         curve.append(rewarded(model))

