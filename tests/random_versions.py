@@ -46,7 +46,7 @@ def weights(base: Path, folder: Path, *, seed: int, scale: float) -> Path:
     return folder
 
 
-def version(base: Path, base_name: str, data_dir: Path, *, seed: int, scale: float = 0.06) -> Adapter:
+def version(base: Path, base_name: str, data_dir: Path, *, seed: int, scale: float = 0.03) -> Adapter:
     """A published version with random weights."""
     with tempfile.TemporaryDirectory() as folder:
         made = weights(base, Path(folder), seed=seed, scale=scale)

@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from agent.problems import ProblemFileError, load
 from memory.errors import StoreUnavailable
+from memory.records import Problem
 from training import collect_command, critic_run, evaluate, policy, publish
 from training.errors import BadSettings, TrainingError
 from training.export import export
@@ -77,7 +78,7 @@ def train_policy(
     with _failures(console), group():
         more = {"algorithm": {"name": algorithm}} if algorithm is not None else {}
         settings = _settings(config, given, base_name, more)
-        known = [problem for file in problems or () for problem in load(file)]
+        known = _problems(problems)
         store = _store(data_dir, store_url)
         made = asyncio.run(policy.prepared(run, base, store, known, settings, start=start, critic=critic))
         _say(console, f"{settings.algorithm.name}: {made.facts}")
@@ -102,7 +103,7 @@ def train_critic(
     console = Console(stderr=True)
     with _failures(console), group():
         settings = _settings(config, given, base_name, {})
-        problems = [problem for file in unseen or () for problem in load(file)]
+        problems = _problems(unseen)
         made = asyncio.run(critic_run.prepared(run, base, _store(data_dir, store_url), problems, settings, start=start))
         _say(console, f"critic: {made.facts}")
         _train(console, made.run)
@@ -137,6 +138,10 @@ def _settings(
 ) -> TrainSettings:
     transformers_logging.disable_progress_bar()
     return load_settings(config, given or (), {"data": {"base": base_name}, **more})
+
+
+def _problems(files: list[Path] | None) -> list[Problem]:
+    return [problem for file in files or () for problem in load(file)]
 
 
 def _store(data_dir: Path | None, url: str | None) -> Path | str:

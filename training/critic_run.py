@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import random
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from training import adapter
 from training.critic import Asked, Asker, CriticObjective, examples, probabilities, report
 from training.errors import BadData
 from training.families import families, held_out
-from training.plan import Shuffled
+from training.plan import Shuffled, judged
 from training.ranks import device
 from training.run import Run, best
 from training.seeds import derived
@@ -75,7 +74,6 @@ async def prepared(
         "held_out": len(held),
         "families_held_out": len(aside),
     }
-    drawn = random.Random(derived(settings.run.seed, "judged"))
     run: Run[Asked, int] = Run(
         folder=folder,
         kind="critic",
@@ -85,7 +83,7 @@ async def prepared(
         steps=settings.run.steps or math.ceil(settings.run.epochs * len(train) / settings.batch.sequences),
         plan=Shuffled(train, settings.batch.sequences, seed=derived(settings.run.seed, "order")),
         objective=CriticObjective(asker.labels, settings.critic, device()),
-        held_out=drawn.sample(held, min(len(held), settings.batch.judged)),
+        held_out=judged(held, settings.batch.judged, settings.run.seed),
         data=f"sha256:{_digest([*train, *held])}",
         facts=facts,
     )

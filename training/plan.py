@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from training.errors import BadData
+from training.seeds import derived
 
 E = TypeVar("E")
 E_co = TypeVar("E_co", covariant=True)
@@ -26,6 +27,11 @@ class Plan(Protocol[E_co]):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         ...
+
+
+def judged(examples: Sequence[E], most: int, seed: int) -> list[E]:
+    """The held-out examples that are looked at before each checkpoint: at most so many, the same ones for a seed."""
+    return random.Random(derived(seed, "judged")).sample(examples, min(len(examples), most))
 
 
 class Shuffled(Generic[E]):

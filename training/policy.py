@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from training.dataset import Counts as Attempts
 from training.errors import BadData
 from training.families import families, held_out
 from training.objective import Counts, StreamObjective
-from training.plan import Shuffled
+from training.plan import Shuffled, judged
 from training.ranks import device
 from training.references import Renderer, first_prompts, references
 from training.run import Run
@@ -72,7 +71,7 @@ async def prepared(
     if settings.buffer is not None:
         found = replace(found, train=_newest(found.train, settings.data, settings.buffer))
     if critic is not None:
-        found = _with_critic(found, base, critic)
+        found = _with_critic(found, base, critic, settings.lora.max_rank)
     asked = _references(found, problems, renderer, settings) if chosen.needs_references else ([], [])
     train, aside = (_examples(chosen, [] if only_references else side) for side in (found.train, found.held_out))
     others, others_aside = (_examples(chosen, side) for side in asked)
@@ -111,7 +110,7 @@ async def prepared(
         objective=StreamObjective(
             chosen.form, chosen.losses, micro_tokens=settings.batch.micro_tokens, device=device()
         ),
-        held_out=_judged([*aside, *others_aside], settings),
+        held_out=judged([*aside, *others_aside], settings.batch.judged, settings.run.seed),
         data=f"sha256:{digest([*found.train, *found.held_out, *asked[0], *asked[1]])}",
         facts=facts,
     )
@@ -125,9 +124,9 @@ def _newest(samples: Sequence[TokenSample], data: DatasetSettings, window: Buffe
     return Buffer(data.base, window).add(samples, current).samples
 
 
-def _with_critic(found: Dataset, base: Path, folder: Path) -> Dataset:
+def _with_critic(found: Dataset, base: Path, folder: Path, max_rank: int) -> Dataset:
     """The same samples with the critic's values."""
-    model = adapter.build(base, adapter.shape(folder), resume=folder).to(device())
+    model = adapter.build(base, adapter.shape(folder, max_rank), resume=folder).to(device())
     labels = Asker(base).labels
     train, aside = (tuple(scored(model, side, labels)) for side in (found.train, found.held_out))
     return replace(found, train=train, held_out=aside)
@@ -170,9 +169,3 @@ def _without_attempts(problems: Sequence[Problem], settings: TrainSettings) -> D
         counts=Attempts(),
         digest="",
     )
-
-
-def _judged(examples: Sequence[Example], settings: TrainSettings) -> list[Example]:
-    """As many of the held-out examples as are looked at, always the same."""
-    drawn = random.Random(derived(settings.run.seed, "judged"))
-    return drawn.sample(examples, min(len(examples), settings.batch.judged))

@@ -37,7 +37,8 @@ _UNSURE = 0.125
 """Largest standard deviation of the share: four of them lie between all of the change and half of it, and as many
 between half and none."""
 _FAR_ABOVE_NOISE = 5.0
-"""The same for a single text, whose values share one error."""
+"""How many times the noise adapter and base model must differ after a single text, whose values share one error, so
+that the answer tells them apart."""
 _EVERY = 3
 """The base model is asked for every third text."""
 _AT_ONCE = 4

@@ -16,7 +16,7 @@ class AdapterSettings(Frozen):
     """How long the folder of a refused or retired version is kept."""
     poll_s: float = Field(default=10.0, gt=0)
     """Between two looks at what the engine holds and how the live version does."""
-    probe_cap: float = Field(default=0.5, gt=0)
+    probe_cap: float = Field(default=0.25, gt=0)
     """Largest mean difference of log-probabilities between what was trained and what is served."""
     probe_floor: float = Field(default=0.001, ge=0)
     """Smallest mean difference between adapter and base model with which anything can be proved."""
