@@ -16,7 +16,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-import httpx
 from pydantic import Field, model_validator
 
 from agent.budget import Budget
@@ -33,21 +32,18 @@ from agent.task import Message
 from agent.trajectory import trajectory
 from memory.benchmarks import benchmark_in
 from memory.errors import StoreUnavailable
-from memory.records import Attempt, Candidate, CodeTest, Fault, Outcome, Problem, Sampling, Trajectory, Verdict
+from memory.records import Attempt, Candidate, CodeTest, Outcome, Problem, Sampling, Trajectory
 from memory.trajectories import TrajectoryStore
 from memory.wire import to_json
 from training.errors import BadData, TrainingError
+from training.judge import HiddenTests
 
 Result = TypeVar("Result")
 
 TENANT = "collect"
 """Whose the trajectories are."""
-REFINED_MODEL = "burnish"
-"""A Burnish server's name for the refinement loop, which is not a policy."""
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Before an engine that failed is asked again; the last one from then on."""
-_READ_S = 600.0
-"""Silence of an engine after which the connection counts as dead."""
 _LOOP_WIDTH = 4
 """Streams that one refinement loop counts for: it asks for one answer, then for some at a time."""
 
@@ -177,38 +173,6 @@ async def collect(
     tell(collected)
     await collector.work([question for question in questions if question.id not in known], collected, tell)
     return collected
-
-
-def connected(url: str, api_key: str | None = None) -> httpx.AsyncClient:
-    """A connection pool to an engine or a Burnish server."""
-    return httpx.AsyncClient(
-        base_url=url.rstrip("/").removesuffix("/v1"),
-        headers={"authorization": f"Bearer {api_key}"} if api_key else {},
-        timeout=httpx.Timeout(connect=10.0, read=_READ_S, write=30.0, pool=None),
-        limits=httpx.Limits(max_connections=None),
-        trust_env=False,
-    )
-
-
-async def named(http: httpx.AsyncClient, model: str | None) -> str:
-    """The model version to be asked: the given one if it is served, else the base model's name.
-
-    Raises EngineUnavailable, EngineRefused, or BadData with the names that are served.
-    """
-    try:
-        response = await http.get("/v1/models", timeout=30.0)
-        if response.status_code >= 400:
-            raise EngineRefused(response.status_code, response.text)
-        names = [str(entry["id"]) for entry in response.json()["data"] if entry["id"] != REFINED_MODEL]
-        bases = [str(entry["id"]) for entry in response.json()["data"] if entry.get("parent") is None]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise EngineUnavailable(
-            f"no engine answers at {http.base_url} ({type(error).__name__}); start one with `burnish serve`"
-        ) from error
-    found = model or next(iter(bases), None)
-    if found not in names:
-        raise BadData(f"{http.base_url} serves no policy named {found!r}; choose one of: {', '.join(names) or 'none'}")
-    return found
 
 
 def _unusable(problem: Problem) -> str:
@@ -343,7 +307,7 @@ class _Collector:
             max_tokens=settings.max_tokens,
             stop=(END_OF_CODE,) if question.prefix else (),
         )
-        judge = _Judge(self._sandbox, question.problem, run)
+        judge = HiddenTests(self._sandbox, question.problem, run)
         calls = [self._asked(question, 1, common, run, judge)] if settings.greedy else []
         if settings.samples:
             drawn = replace(common, temperature=settings.temperature)
@@ -365,7 +329,7 @@ class _Collector:
         )
 
     async def _asked(
-        self, question: _Question, count: int, sampling: Sampling, run: Run, judge: _Judge
+        self, question: _Question, count: int, sampling: Sampling, run: Run, judge: HiddenTests
     ) -> list[Attempt]:
         """The attempts of one call, in the order of their seeds; an engine that fails is asked again for a while."""
         attempts: dict[int, asyncio.Task[Attempt]] = {}
@@ -452,48 +416,11 @@ class _Collector:
         )
         if not made.attempts:
             raise EngineUnavailable(f"the loop on {problem.id} got no answer within {settings.loop_deadline_s:g} s")
-        judge = _Judge(self._sandbox, problem, run)
+        judge = HiddenTests(self._sandbox, problem, run)
         verdicts = await _all([judge.verdict(attempt.candidate) for attempt in made.attempts])
         attempts = [replace(one, verdict=found) for one, found in zip(made.attempts, verdicts, strict=True)]
         visible = replace(problem, visible=made.problem.visible, visible_source=made.problem.visible_source)
         return replace(made, problem=visible, attempts=tuple(attempts), ended=time.time(), totals=run.totals())
-
-
-class _Judge:
-    """Verdicts of one problem's hidden tests; a program that comes again is not run again."""
-
-    def __init__(self, sandbox: Sandbox, problem: Problem, run: Run) -> None:
-        self._sandbox = sandbox
-        self._problem = problem
-        self._run = run
-        self._verdicts: dict[str, asyncio.Task[Verdict]] = {}
-
-    async def attempt(self, candidate: Candidate, origin: Literal["first", "sample"]) -> Attempt:
-        """The candidate with its verdict."""
-        return Attempt(candidate=candidate, verdict=await self.verdict(candidate), origin=origin, round=0)
-
-    async def verdict(self, candidate: Candidate) -> Verdict:
-        """Raises what `Sandbox.run` raises."""
-        problem = self._problem
-        if not candidate.code:
-            fault = Fault(type="no_code", message="the answer contains no program")
-            return Verdict(id="", outcome=Outcome.COMPILE_ERROR, passed=0, total=len(problem.hidden), error=fault)
-        if candidate.code not in self._verdicts:
-            self._verdicts[candidate.code] = asyncio.create_task(self._executed(candidate.code))
-        return await self._verdicts[candidate.code]
-
-    async def _executed(self, code: str) -> Verdict:
-        """With the whole prelude: the hidden tests may need helpers that the program does not use."""
-        problem = self._problem
-        with self._run.busy("sandbox"):
-            return await self._sandbox.run(
-                code,
-                problem.hidden,
-                entry_point=problem.entry_point,
-                prelude=problem.prelude,
-                limits=problem.limits,
-                owner=self._run.owner,
-            )
 
 
 async def _all(works: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:

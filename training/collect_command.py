@@ -27,8 +27,9 @@ from agent.settings import SandboxSettings
 from memory.errors import StoreUnavailable
 from memory.records import Problem
 from memory.trajectories import SqlTrajectoryStore
-from training.collect import Collected, CollectSettings, collect, connected, named, refuse_benchmarks
+from training.collect import Collected, CollectSettings, collect, refuse_benchmarks
 from training.curriculum_round import curriculum_round
+from training.endpoint import connected, named
 from training.errors import TrainingError
 
 _LINE_EVERY_S = 30.0

@@ -31,7 +31,7 @@ from agent.sandbox.pool import WorkerPool
 from agent.settings import SandboxSettings
 from agent.statistics import pass_at_1
 from memory.records import Problem
-from training.collect import connected, named
+from training.endpoint import connected, named
 from training.errors import TrainingError
 
 
