@@ -34,12 +34,11 @@ from training.collect import (
     CollectSettings,
     Prefixes,
     collect,
-    connected,
-    named,
     no_prefix,
     refuse_benchmarks,
     trajectory_id,
 )
+from training.endpoint import connected, named
 from training.errors import BadData
 
 QUICK = CollectSettings(samples=3, streams=8, patience_s=0.4)
