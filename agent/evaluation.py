@@ -23,6 +23,7 @@ from agent.errors import EngineUnavailable
 from agent.policy import Policy
 from agent.run import Run
 from agent.sandbox.contract import Sandbox
+from agent.statistics import Interval, paired_difference
 from agent.trial import trial
 from memory.records import Candidate, Opinion, Outcome, Problem, Sampling
 
@@ -85,6 +86,23 @@ class GateReport:
     """solved: the greedy answer passes. ranked: the answer that the critic puts first passes."""
     left_out: tuple[str, ...] = field(default=())
     """Problems that the sandbox could not judge."""
+
+    @property
+    def difference(self) -> Interval:
+        """Candidate minus `against`, share of problems, paired. Raises ValueError without results."""
+        return paired_difference(
+            [result.against for result in self.results], [result.candidate for result in self.results]
+        )
+
+    def summary(self) -> str:
+        """Both counts and the difference, for a person. Raises ValueError without results."""
+        found, changed = self.difference, [one for one in self.results if one.candidate != one.against]
+        gained = sum(one.candidate for one in changed)
+        return (
+            f"{sum(one.candidate for one in self.results)} of {len(self.results)} problems solved, {self.against} "
+            f"{sum(one.against for one in self.results)}: {100 * found.estimate:+.1f} points "
+            f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}], {gained} gained, {len(changed) - gained} lost"
+        )
 
 
 class Answers:

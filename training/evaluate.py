@@ -50,7 +50,10 @@ async def compare(
         await _asked(policy, sandbox, problems, model, question, answers, console) for model in (against, candidate)
     ]
     old, new = map(solved, made)
-    return asdict(gate_report(candidate, against, problems, new, old))
+    report = gate_report(candidate, against, problems, new, old)
+    if report.results:
+        console.print(f"{candidate}: {report.summary()}", markup=False, highlight=False)
+    return asdict(report)
 
 
 async def measure(

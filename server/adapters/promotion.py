@@ -1,7 +1,7 @@
 """The gate: whether a version may go live, from answers to held-out problems by it and by the live version.
 
 Not worse with 95 % confidence: the lower limit of the paired difference is above minus the tolerance. Better: the
-estimate reaches the margin. Limits are computed here from the single results (agent/statistics.py), not taken from the
+estimate reaches the margin. Limits are computed from the single results (agent/statistics.py), not taken from the
 report.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.evaluation import GateReport
-from agent.statistics import Interval, paired_difference
+from agent.statistics import Interval
 from server.adapters.settings import AdapterSettings
 
 
@@ -28,15 +28,9 @@ class Decision:
 
 def decide(report: GateReport, settings: AdapterSettings) -> Decision:
     """Judge a report. Raises ValueError if it has no results."""
-    first = [result.against for result in report.results]
-    second = [result.candidate for result in report.results]
-    difference = paired_difference(first, second)
-    told = (
-        f"{sum(second)} of {len(second)} problems solved, {report.against} {sum(first)}: "
-        f"{100 * difference.estimate:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
-    )
+    difference, told, count = report.difference, report.summary(), len(report.results)
     promote = False
-    if len(second) < settings.gate_problems:
+    if count < settings.gate_problems:
         reason = f"{told}; that are too few: at least {settings.gate_problems} problems are needed"
     elif difference.low < -settings.gate_tolerance:
         reason = f"{told}; it may be worse by more than {100 * settings.gate_tolerance:g} points"
@@ -44,4 +38,4 @@ def decide(report: GateReport, settings: AdapterSettings) -> Decision:
         reason = f"{told}; it is not better by {100 * settings.gate_margin:g} points"
     else:
         promote, reason = True, told
-    return Decision(promote=promote, reason=reason, difference=difference, problems=len(second), against=report.against)
+    return Decision(promote=promote, reason=reason, difference=difference, problems=count, against=report.against)

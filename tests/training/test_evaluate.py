@@ -93,11 +93,11 @@ def sandbox() -> ScriptedSandbox:
 
 
 async def test_versions_are_paired_problem_by_problem() -> None:
-    policy = Knowing({"actor@2": {0, 1, 2, 3}, "base": {0, 1, 4}})
+    policy, shown = Knowing({"actor@2": {0, 1, 2, 3}, "base": {0, 1, 4}}), Console(record=True, width=200)
     with Answers(None) as answers:
-        report = await compare(
-            policy, sandbox(), problems(6), "actor@2", "base", Question(), answers, Console(quiet=True)
-        )
+        report = await compare(policy, sandbox(), problems(6), "actor@2", "base", Question(), answers, shown)
+    assert "actor@2: 4 of 6 problems solved, base 3: +16.7 points [" in (told := shown.export_text())
+    assert "], 2 gained, 1 lost\n" in told
     assert report["candidate"] == "actor@2" and report["against"] == "base"
     pairs = [(result["problem"], result["against"], result["candidate"]) for result in report["results"]]
     assert pairs == [
