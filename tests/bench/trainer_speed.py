@@ -33,6 +33,11 @@ from tests.data import data_file
 
 _TRL = ("trl==1.16.*", "peft==0.21.*", "transformers==5.24.*", "torch==2.13.*")
 _HERE = Path(__file__).parent
+_AS_THE_COMMAND_DOES = (
+    "import runpy; from training import allocation; allocation.give_back(); "
+    "runpy.run_module('tests.bench.trainer_child', run_name='__main__')"
+)
+"""Memory is set up before torch is imported, as `python -m training` does it."""
 
 
 def main() -> None:
@@ -64,7 +69,7 @@ def main() -> None:
                 file = Path(folder) / "job.json"
                 file.write_text(json.dumps(job))
                 for name, command in {
-                    "Burnish": [sys.executable, "-m", "tests.bench.trainer_child", str(file)],
+                    "Burnish": [sys.executable, "-c", _AS_THE_COMMAND_DOES, str(file)],
                     "TRL": [str(python), str(_HERE / "trl_child.py"), str(file)],
                 }.items():
                     found = _child(command, options.threads)

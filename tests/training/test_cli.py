@@ -19,7 +19,7 @@ from memory.trajectories import SqlTrajectoryStore
 from tests.training import tiny
 from tests.training.vocabulary import sampled
 from training import critic_run, manifest, metrics
-from training.__main__ import app
+from training.cli import app
 from training.parquet import read_samples
 
 NAME = "tiny/base"
