@@ -25,8 +25,11 @@ NEVER_IN = {
     "training": {"fastapi", "vllm"},
     "agent": {"vllm", "torch"},
 }
-RUN_BY_THE_ENGINE = {ROOT / "server" / "engine" / "convert_gguf.py"}
-"""Programs for the engine's environment: started as scripts, imported by nobody."""
+RUN_BY_THE_ENGINE = {
+    ROOT / "server" / "engine" / "convert_gguf.py",
+    ROOT / "server" / "engine" / "extension" / "cpu_adapters.py",
+}
+"""For the engine's environment: started or imported there, imported by nobody here."""
 
 
 def sources(package: str) -> list[Path]:

@@ -14,9 +14,7 @@ from server.engine.library import LocalModel
 from server.engine.settings import EngineSettings
 
 _MAX_LORAS = 8
-"""Different adapters in one batch; more than are ever loaded (three of each kind and a newcomer). On a CPU vLLM 0.32
-gives the adapter in the last slot to requests for the base model that share a step with others (its index
--1 is the last one): that slot has to stay empty."""
+"""Different adapters in one batch; more than are ever loaded (three of each kind and a newcomer)."""
 _MAX_CPU_LORAS = 16
 """Adapters kept in memory. One that is evicted is read again from its folder, which must then still exist."""
 _FEW_CORES = 4
@@ -27,6 +25,8 @@ _ONE_PROCESS = ("--distributed-executor-backend", "uni")
 _CPU_SWITCHES = ("--enforce-eager", "--no-enable-chunked-prefill")
 """Adapters exclude compilation. A prompt is read in one step, because vLLM 0.32 dies on a CPU ("CPU Generator does not
 use offset") when a request with a seed is split over two."""
+_EXTENSION = Path(__file__).parent / "extension"
+"""Modules for vLLM's processes."""
 _CPU_CONTEXT = 4096
 _GPU_CONTEXT = 32768
 
@@ -63,7 +63,7 @@ def launch(model: LocalModel, settings: EngineSettings, port: int) -> Launch:
         "--uvicorn-log-level": "warning",
     }
     if cpu:
-        options["--max-num-batched-tokens"] = context
+        options |= {"--max-num-batched-tokens": context, "--worker-extension-cls": "cpu_adapters.Extension"}
     if settings.max_num_seqs is not None:
         options["--max-num-seqs"] = settings.max_num_seqs
     if not cpu and settings.kv_cache_gib is not None:
@@ -95,6 +95,7 @@ def _environment(python: Path, settings: EngineSettings, cpu: bool) -> dict[str,
     if cpu:
         gib = ceil(settings.kv_cache_gib) if settings.kv_cache_gib else min(16, _memory_gib() // 10)
         env["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, gib))
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_EXTENSION), os.environ.get("PYTHONPATH")]))
         env |= _threads(python)
     return env
 

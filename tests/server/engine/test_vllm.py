@@ -34,7 +34,12 @@ def test_on_a_cpu(tmp_path: Path) -> None:
     assert plan.command[1:3] == ["-m", "vllm.entrypoints.openai.api_server"]
     assert {"--enforce-eager", "--enable-lora", "--no-enable-chunked-prefill"} <= set(plan.command)
     assert option(plan, "--max-num-batched-tokens") == option(plan, "--max-model-len")
-    assert int(option(plan, "--max-loras")) > 2 * 3 + 1  # kinds, versions kept, a newcomer: the last slot stays empty
+    assert int(option(plan, "--max-loras")) >= 2 * 3 + 1  # kinds, versions kept, a newcomer
+    module, _, name = option(plan, "--worker-extension-cls").rpartition(".")
+    (file,) = [
+        found for folder in plan.env["PYTHONPATH"].split(":") if (found := Path(folder, f"{module}.py")).exists()
+    ]
+    assert f"class {name}:" in file.read_text()
     assert option(plan, "--model") == "/models/name" and option(plan, "--served-model-name") == "owner/name"
     assert option(plan, "--host") == "127.0.0.1" and option(plan, "--port") == "18000"
     assert option(plan, "--dtype") == "bfloat16" and option(plan, "--max-model-len") == "4096"

@@ -1,0 +1,1 @@
+"""What runs inside vLLM's processes, in the engine's environment. The server imports nothing of it."""
