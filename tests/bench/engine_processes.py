@@ -82,9 +82,9 @@ async def main() -> None:
             model = await engine.wait_ready()
             row: dict[str, object] = {"layout": name}
             for streams in given.streams:
-                row[f"tokens/s, {streams} streams"] = await _median(engine.url, model.name, streams, given.rounds)
+                row[f"tokens/s, {streams} streams"] = await median_rate(engine.url, model.name, streams, given.rounds)
                 with _busy_neighbour():
-                    beside = await _median(engine.url, model.name, streams, given.rounds)
+                    beside = await median_rate(engine.url, model.name, streams, given.rounds)
                 row[f"{streams} streams, busy"] = beside
             rows.append(row)
         finally:
@@ -92,7 +92,7 @@ async def main() -> None:
     publish("tests.bench.engine_processes", rows)
 
 
-async def _median(url: str, model: str, streams: int, rounds: int) -> int:
+async def median_rate(url: str, model: str, streams: int, rounds: int) -> int:
     """Tokens a second; the first round warms up."""
     rates = [await asyncio.to_thread(rate, url, model, streams, _MIN_P) for _ in range(rounds + 1)]
     return round(median(rates[1:]))
