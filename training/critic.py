@@ -66,6 +66,8 @@ class CriticExample:
     problem_id: str
     family: str
     whole: bool = True
+    times: int = 1
+    """How often the program was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,29 +90,30 @@ def examples(
 ) -> list[CriticExample]:
     """Each distinct judged program of each problem, and some of its beginnings, at line ends. Left out: without
     consent, benchmarks, problems without a family, verdicts that no reward may rest on, answers without a program."""
-    made: list[CriticExample] = []
-    seen: set[tuple[str, str]] = set()
+    found: dict[tuple[str, str], CriticExample] = {}
     for trajectory in trajectories:
         problem = trajectory.problem
         if not trajectory.consent or problem.id not in family_of or is_benchmark(problem.statement):
             continue
         for attempt in trajectory.attempts:
             code, verdict = attempt.candidate.code, attempt.verdict
-            if verdict is None or untrustworthy(problem, verdict) or not code.strip():
+            if verdict is None or untrustworthy(problem, verdict) or not code.strip() or is_benchmark(code):
                 continue
-            if is_benchmark(code) or (problem.id, code) in seen:
+            if (known := found.get((problem.id, code))) is not None:
+                found[problem.id, code] = replace(known, times=known.times + 1)
                 continue
-            seen.add((problem.id, code))
-            whole = CriticExample(
+            found[problem.id, code] = CriticExample(
                 messages=({"role": "user", "content": problem.statement},),
                 code=code,
                 outcome=outcome_class(verdict.outcome),
                 problem_id=problem.id,
                 family=family_of[problem.id],
             )
-            made.append(whole)
-            drawn = random.Random(f"{settings.seed}/{problem.id}/{code}")
-            made.extend(replace(whole, code=part, whole=False) for part in _beginnings(code, settings.prefixes, drawn))
+    made = []
+    for whole in found.values():
+        drawn = random.Random(f"{settings.seed}/{whole.problem_id}/{whole.code}")
+        parts = _beginnings(whole.code, settings.prefixes, drawn)
+        made += [whole, *(replace(whole, code=part, whole=False) for part in parts)]
     return made
 
 
@@ -211,7 +214,7 @@ def scored(model: peft.PeftModel, samples: Sequence[TokenSample], labels: Sequen
 
 def report(asked: Sequence[Asked], found: Sequence[Sequence[float]]) -> dict[str, Any]:
     """How good P(passed) is on whole programs: all together, and by family; and how often the program that is put first
-    passes, against one drawn at random, over the problems where that matters."""
+    passes, against a random one of those that were written, over all problems and over those where that matters."""
     whole = [(one.example, values[0]) for one, values in zip(asked, found, strict=True) if one.example.whole]
     by_family: defaultdict[str, list[tuple[CriticExample, float]]] = defaultdict(list)
     by_problem: defaultdict[str, list[tuple[CriticExample, float]]] = defaultdict(list)
@@ -221,10 +224,9 @@ def report(asked: Sequence[Asked], found: Sequence[Sequence[float]]) -> dict[str
     mixed = [pairs for pairs in by_problem.values() if len({_passed(one) for one, _ in pairs}) == 2]
     return {
         **_measures(whole),
+        "ranking": _ranking([*by_problem.values()]),
+        "ranking_of_mixed": _ranking(mixed),
         "families": {name: _measures(pairs) for name, pairs in sorted(by_family.items())},
-        "problems": len(mixed),
-        "first": _mean([_first(pairs) for pairs in mixed]),
-        "random": _mean([_mean([float(_passed(one)) for one, _ in pairs]) or 0.0 for pairs in mixed]),
     }
 
 
@@ -285,6 +287,19 @@ def _measures(pairs: Sequence[tuple[CriticExample, float]]) -> dict[str, Any]:
         "brier": brier(values, truth),
         "ece": ece(values, truth),
     }
+
+
+def _ranking(problems: Sequence[Sequence[tuple[CriticExample, float]]]) -> dict[str, Any]:
+    return {
+        "problems": len(problems),
+        "first": _mean([_first(pairs) for pairs in problems]),
+        "random": _mean([_random(pairs) for pairs in problems]),
+    }
+
+
+def _random(pairs: Sequence[tuple[CriticExample, float]]) -> float:
+    """How often one of the answers passed."""
+    return sum(one.times * _passed(one) for one, _ in pairs) / sum(one.times for one, _ in pairs)
 
 
 def _first(pairs: Sequence[tuple[CriticExample, float]]) -> float:

@@ -117,9 +117,22 @@ def test_it_learns_and_says_how_good_it_is(base: Path) -> None:
     after = probabilities(model, aside, asker.labels)
     assert all(sum(row) == pytest.approx(1.0) for row in before + after)
     told = report(aside, after)
-    assert told["auc"] == 1.0 and told["first"] == 1.0 and told["random"] == 0.5
+    assert told["auc"] == 1.0
+    assert told["ranking_of_mixed"] == {"problems": 4, "first": 1.0, "random": 0.5} == told["ranking"]
     assert told["brier"] < report(aside, before)["brier"]
     assert told["families"]["f"]["programs"] == len(aside)
+
+
+def test_a_random_answer_is_one_of_those_that_were_written(base: Path) -> None:
+    often, wrong = attempt(CODE, Outcome.PASSED), attempt("def f(a):\n    return a\n", Outcome.FAILED_TEST)
+    written = examples([trajectory(often, often, often, wrong)], {"p": "fam"}, CriticSettings(prefixes=0))
+    assert [one.times for one in written] == [3, 1]
+    alone = replace(written[1], problem_id="unsolved")
+    told = report(
+        [Asker(base).ask(one) for one in (*written, alone)], [(0.2, 0.8, 0, 0), (0.3, 0.7, 0, 0), (0, 1, 0, 0)]
+    )
+    assert told["ranking_of_mixed"] == {"problems": 1, "first": 0.0, "random": 0.75}
+    assert told["ranking"] == {"problems": 2, "first": 0.0, "random": 0.375}
 
 
 def test_micro_batches_change_nothing(base: Path) -> None:
