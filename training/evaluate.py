@@ -52,7 +52,7 @@ async def compare(
     old, new = map(solved, made)
     report = gate_report(candidate, against, problems, new, old)
     if report.results:
-        console.print(f"{candidate}: {report.summary()}", markup=False, highlight=False)
+        console.print(f"{candidate}: {report.summary()}", markup=False, highlight=False, soft_wrap=True)
     return asdict(report)
 
 

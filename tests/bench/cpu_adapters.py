@@ -8,21 +8,17 @@ at all; asks for one wide call per number of streams, of the base model and of a
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
-import platformdirs
 
 from server.engine.library import LocalModel
-from server.engine.process import ManagedEngine
 from server.engine.settings import EngineSettings
 from server.engine.vllm import Launch, launch
-from tests.bench.engine_processes import median_rate
+from tests.bench.layouts import Layout, median_rate, options, running
 from tests.bench.report import Row, publish
 from tests.random_versions import weights
 
@@ -44,7 +40,7 @@ def no_adapters(model: LocalModel, settings: EngineSettings, port: int) -> Launc
     return replace(plan, command=[word for word in plan.command if word != _ADAPTERS])
 
 
-LAYOUTS: dict[str, Callable[[LocalModel, EngineSettings, int], Launch]] = {
+LAYOUTS: dict[str, Layout] = {
     "ours": launch,
     "vLLM's own": vllms_own,
     "no adapters": no_adapters,
@@ -53,30 +49,22 @@ LAYOUTS: dict[str, Callable[[LocalModel, EngineSettings, int], Launch]] = {
 
 async def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, default=platformdirs.user_data_path("burnish"))
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 32])
-    parser.add_argument("--rounds", type=int, default=2)
-    given = parser.parse_args()
+    given = options(__doc__, streams=(1, 32), rounds=2).parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for name, layout in LAYOUTS.items():
-            engine = ManagedEngine(EngineSettings(), given.data_dir, launch_for=layout)
-            await engine.start()
-            try:
-                model = await engine.wait_ready()
+            async with running(layout, given.data_dir) as (url, model):
+                asked = {"base model": model.name}
+                if layout is not no_adapters:
+                    made = await asyncio.to_thread(weights, model.path, Path(folder), seed=0, scale=0.001)
+                    await _load(url, made)
+                    asked["adapter"] = _NAME
                 row: dict[str, object] = {"products": name}
-                for asked in (model.name, _NAME):
-                    if asked == _NAME and layout is not no_adapters:
-                        made = await asyncio.to_thread(weights, model.path, Path(folder), seed=0, scale=0.001)
-                        await _load(engine.url, made)
+                for what in ("base model", "adapter"):
                     for streams in given.streams:
-                        what = f"{'adapter' if asked == _NAME else 'base model'}, {streams} streams"
-                        can = asked != _NAME or layout is not no_adapters
-                        row[what] = await median_rate(engine.url, asked, streams, given.rounds) if can else "-"
+                        rate = await median_rate(url, asked[what], streams, given.rounds) if what in asked else "-"
+                        row[f"{what}, {streams} streams"] = rate
                 rows.append(row)
-            finally:
-                await engine.stop()
     publish("tests.bench.cpu_adapters", rows, notes=["Tokens per second."])
 
 

@@ -10,27 +10,20 @@ wait for the others sleep at once (OMP_WAIT_POLICY=passive) instead of spinning.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from statistics import median
-
-import platformdirs
 
 from server.engine.library import LocalModel
-from server.engine.process import ManagedEngine
 from server.engine.settings import EngineSettings
 from server.engine.vllm import Launch, launch
+from tests.bench.layouts import Layout, median_rate, options, running
 from tests.bench.report import Row, publish
-from tests.bench.sampling import rate
 
-_MIN_P = {"min_p": 0.05}
 _CORES = len(os.sched_getaffinity(0))
 _FEWER = max(1, _CORES - 1)
 
@@ -59,7 +52,7 @@ def _with(plan: Launch, **env: str) -> Launch:
     return replace(plan, env={**plan.env, **env})
 
 
-LAYOUTS: dict[str, Callable[[LocalModel, EngineSettings, int], Launch]] = {
+LAYOUTS: dict[str, Layout] = {
     "two processes": two_processes,
     "one process": all_cores,
     "one process, sleeping": sleeping,
@@ -69,33 +62,18 @@ LAYOUTS: dict[str, Callable[[LocalModel, EngineSettings, int], Launch]] = {
 
 async def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, default=platformdirs.user_data_path("burnish"))
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    given = options(__doc__, streams=(1, 8, 32), rounds=3).parse_args()
     rows: list[Row] = []
     for name, layout in LAYOUTS.items():
-        engine = ManagedEngine(EngineSettings(), given.data_dir, launch_for=layout)
-        await engine.start()
-        try:
-            model = await engine.wait_ready()
+        async with running(layout, given.data_dir) as (url, model):
             row: dict[str, object] = {"layout": name}
             for streams in given.streams:
-                row[f"tokens/s, {streams} streams"] = await median_rate(engine.url, model.name, streams, given.rounds)
+                row[f"tokens/s, {streams} streams"] = await median_rate(url, model.name, streams, given.rounds)
                 with _busy_neighbour():
-                    beside = await median_rate(engine.url, model.name, streams, given.rounds)
+                    beside = await median_rate(url, model.name, streams, given.rounds)
                 row[f"{streams} streams, busy"] = beside
             rows.append(row)
-        finally:
-            await engine.stop()
     publish("tests.bench.engine_processes", rows)
-
-
-async def median_rate(url: str, model: str, streams: int, rounds: int) -> int:
-    """Tokens a second; the first round warms up."""
-    rates = [await asyncio.to_thread(rate, url, model, streams, _MIN_P) for _ in range(rounds + 1)]
-    return round(median(rates[1:]))
 
 
 @contextmanager

@@ -7,17 +7,26 @@ the model's type, and those without one are left alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from torch import Tensor
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 from vllm.platforms import current_platform
 
+_Adapters: TypeAlias = Sequence[tuple[int, slice | Tensor]]
+"""The adapters of a batch by their slots, each with its tokens."""
+
 
 class GroupedAdapters(PunicaWrapperCPU):  # type: ignore[misc]
     """The products of a layer's adapters. `a` is [adapters, 1, rank, in], `b` is [adapters, 1, out, rank], each per
     slice of the layer; `x` is [..., in], `y` is [..., out] and is changed in place."""
+
+    def update_metadata(self, *batch: Any, **kwargs: Any) -> None:
+        """What vLLM tells when the batch changes: which token has which adapter."""
+        super().update_metadata(*batch, **kwargs)
+        self._of_tokens = _adapters(self.token_lora_indices)
+        self._of_logits = _adapters(self.sampler_indices)
 
     def add_lora_linear(
         self,
@@ -33,7 +42,7 @@ class GroupedAdapters(PunicaWrapperCPU):  # type: ignore[misc]
         out, rows = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1])
         start = 0
         for a, b, size in zip(lora_a_stacked, lora_b_stacked, output_slices, strict=True):
-            _add(out[:, start : start + size], rows, a, b, scale, self.token_lora_indices)
+            _add(out[:, start : start + size], rows, a, b, scale, self._of_tokens)
             start += size
 
     def add_lora_logits(
@@ -41,21 +50,20 @@ class GroupedAdapters(PunicaWrapperCPU):  # type: ignore[misc]
     ) -> None:
         """y += scale x A' B', of the tokens that logits are made for."""
         out, rows = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1])
-        _add(out[:, : lora_b_stacked.shape[-2]], rows, lora_a_stacked, lora_b_stacked, scale, self.sampler_indices)
+        _add(out[:, : lora_b_stacked.shape[-2]], rows, lora_a_stacked, lora_b_stacked, scale, self._of_logits)
 
 
-def _add(y: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float, indices: Tensor) -> None:
-    for index, own in _adapters(indices):
+def _add(y: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float, adapters: _Adapters) -> None:
+    for index, own in adapters:
         inner = x[own].to(a.dtype) @ a[index, 0].t()
         y[own] += ((inner * scale) @ b[index, 0].t()).to(y.dtype)
 
 
-def _adapters(indices: Tensor) -> Iterator[tuple[int, slice | Tensor]]:
-    """The adapters of a batch by their slots, each with its tokens."""
+def _adapters(indices: Tensor) -> _Adapters:
     present = indices.unique().tolist()
-    for index in present:
-        if index >= 0:
-            yield index, slice(None) if len(present) == 1 else (indices == index).nonzero()[:, 0]
+    if len(present) == 1:
+        return [(present[0], slice(None))] if present[0] >= 0 else []
+    return [(index, (indices == index).nonzero()[:, 0]) for index in present if index >= 0]
 
 
 class Extension:

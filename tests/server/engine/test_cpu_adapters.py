@@ -16,6 +16,7 @@ from server.engine.vllm import has_gpu
 _PRODUCTS = """
 import json, torch
 import cpu_adapters
+from vllm.lora.layers import LoRAMapping
 from vllm.lora.punica_wrapper.punica_selector import get_punica_wrapper
 
 draw = torch.Generator().manual_seed(0)
@@ -23,9 +24,8 @@ wide, rank, slots = (24, 40), 4, 3
 found = {}
 for name, owners in {"mixed": [0, -1, 2, 0, 1, -1], "one": [1, 1, 1], "none": [-1, -1], "last": [-1, 2]}.items():
     wrapper = get_punica_wrapper(64, 8, "cpu", max_loras=slots)
-    wrapper.indices_len[:2] = len(owners), len(owners)
-    wrapper._token_lora_indices[: len(owners)] = torch.tensor(owners)
-    wrapper._sampler_indices[: len(owners)] = torch.tensor(owners)
+    adapters = [owner + 1 for owner in owners]  # vLLM numbers them from 1; 0 is none
+    wrapper.update_metadata(LoRAMapping(adapters, adapters), [slot + 1 for slot in range(slots)], slots + 1, 100)
     x, y = torch.randn(len(owners), 16, generator=draw), torch.randn(len(owners), sum(wide), generator=draw)
     a = tuple(torch.randn(slots, 1, rank, 16, generator=draw) for _ in wide)
     b = tuple(torch.randn(slots, 1, size, rank, generator=draw) for size in wide)
