@@ -14,9 +14,10 @@ import pytest
 from tokenizers import Tokenizer
 from typer.testing import CliRunner, Result
 
-from memory.records import Attempt, CodeTest, Outcome, Problem, Sampling, Trajectory, Verdict
+from memory.records import Attempt, Outcome, Sampling, Verdict
 from memory.trajectories import SqlTrajectoryStore
 from tests.training import tiny
+from tests.training.stored import trajectory
 from tests.training.vocabulary import sampled
 from training import critic_run, manifest, metrics
 from training.cli import app
@@ -56,27 +57,7 @@ async def fill(folder: Path, base: Path, outcomes: Sequence[Outcome]) -> None:
                         round=0,
                     )
                 )
-            words = " ".join(f"word{number}x{place}" for place in range(20))
-            await store.append(
-                Trajectory(
-                    id=f"t{number}",
-                    problem=Problem(
-                        id=f"p{number}",
-                        statement=f"Task {number}: {words}",
-                        entry_point=f"f{number}",
-                        hidden=(CodeTest(source="def check(c): pass", runner="check"),),
-                    ),
-                    attempts=tuple(attempts),
-                    accepted=0,
-                    status="finished",
-                    model_version=NAME,
-                    tenant="collect",
-                    consent=True,
-                    started=float(number),
-                    ended=float(number),
-                    rounds=0,
-                )
-            )
+            await store.append(trajectory(attempts, number, version=NAME, entry_point=f"f{number}"))
 
 
 def call(*words: object) -> Result:

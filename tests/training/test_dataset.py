@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from memory.records import (
     Attempt,
     CallTest,
     Candidate,
-    CodeTest,
     Fault,
     Outcome,
     Problem,
@@ -27,6 +27,7 @@ from memory.records import (
 )
 from memory.trajectories import SqlTrajectoryStore
 from tests.data import data_file
+from tests.training import stored
 from tests.training.vocabulary import end, sampled, write_tokenizer
 from training.dataset import Dataset, DatasetSettings, dataset, digest, groups, read_dataset, split
 from training.errors import BadData
@@ -67,26 +68,7 @@ def attempt(candidate: Candidate, verdict: Verdict | None = PASSED, **more: Any)
     return Attempt(candidate=candidate, verdict=verdict, **{"origin": "sample", "round": 0, **more})
 
 
-def trajectory(attempts: Sequence[Attempt], number: int = 1, consent: bool = True, **more: Any) -> Trajectory:
-    stated = {
-        "id": f"p{number}",
-        "statement": f"Task {number}: " + " ".join(f"word{number}x{place}" for place in range(20)),
-        "entry_point": "f",
-        "hidden": (CodeTest(source="def check(c): pass", runner="check"),),
-    }
-    return Trajectory(
-        id=f"t{number}",
-        problem=Problem(**{**stated, **more}),
-        attempts=tuple(attempts),
-        accepted=0,
-        status="finished",
-        model_version=BASE,
-        tenant="collect",
-        consent=consent,
-        started=float(number),
-        ended=float(number),
-        rounds=0,
-    )
+trajectory = partial(stored.trajectory, version=BASE)
 
 
 def test_a_sample_is_what_was_stored(tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
