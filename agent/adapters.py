@@ -27,6 +27,7 @@ from typing import Any, Literal, cast, get_args
 
 from pydantic import ValidationError
 
+from agent.calibration import Calibration
 from agent.errors import AdapterError
 from memory.wire import from_json, to_json
 
@@ -60,6 +61,8 @@ class Card:
     created: float = 0.0
     """Unix time, seconds."""
     note: str = ""
+    calibration: Calibration | None = None
+    """Of a critic: how what it says becomes a probability."""
 
     @property
     def kind(self) -> Kind:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from agent.critic import Critic, VerdictTokenCritic
+from agent.critic import Critic, Written, logprob_of
 from agent.errors import EngineUnavailable
 from agent.policy import Policy
 from agent.run import Run
@@ -60,6 +60,8 @@ class Answer:
     tokens: int
     asked: str = ""
     """Digest of the problem and of how it was asked."""
+    logprob: float | None = None
+    """Of the whole answer, by its model; None: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,21 +178,19 @@ async def evaluate(
 
 
 async def ranking(
-    policy: Policy,
     problems: Sequence[Problem],
     made: dict[str, list[Answer]],
-    critic: str,
+    critic: Critic,
     concurrency: int = 8,
 ) -> dict[str, bool]:
     """For each problem whether the answer passes that `critic` puts first. Raises EngineUnavailable."""
-    judge = VerdictTokenCritic(policy, critic)
     chosen: dict[str, bool] = {}
     waiting = iter([problem for problem in problems if made.get(problem.id)])
 
     async def work() -> None:
         for problem in waiting:
             ours = made[problem.id]
-            opinions = await _patiently(partial(_opinions, judge, problem, [answer.code for answer in ours]))
+            opinions = await _patiently(partial(_opinions, critic, problem, ours))
             best = max(range(len(ours)), key=lambda place: (opinions[place].passed, -place))
             chosen[problem.id] = ours[best].passed
 
@@ -295,8 +295,9 @@ async def _sampled(policy: Policy, problem: Problem, n: int, sampling: Sampling)
         return [candidate async for candidate in stream]
 
 
-async def _opinions(critic: Critic, problem: Problem, codes: Sequence[str]) -> list[Opinion]:
-    return await critic.judge([{"role": "user", "content": problem.statement}], codes, Run())
+async def _opinions(critic: Critic, problem: Problem, ours: Sequence[Answer]) -> list[Opinion]:
+    programs = [Written(answer.code, answer.logprob) for answer in ours]
+    return await critic.judge([{"role": "user", "content": problem.statement}], programs, Run())
 
 
 async def _judge(
@@ -312,6 +313,7 @@ async def _judge(
         outcome=str(verdict.outcome),
         tokens=candidate.completion_tokens,
         asked=asked,
+        logprob=logprob_of(candidate),
     )
 
 

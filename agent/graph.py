@@ -22,7 +22,7 @@ from agent import prompts
 from agent.budget import WRITING, Budget, Origin, Step, next_step
 from agent.comparison import compare as compared
 from agent.comparison import groups
-from agent.critic import Critic, by_rule
+from agent.critic import Critic, Written, by_rule
 from agent.errors import BadTests, EngineError, EngineUnavailable
 from agent.experience.recall import Recall
 from agent.experience.reminder import reminder
@@ -235,7 +235,7 @@ async def refine(state: State, runtime: Runtime[Services]) -> dict[str, object]:
     for place, parent in enumerate(parents):
         share = count // len(parents) + (place < count % len(parents))
         begun = beginnings(parent.code) if services.policy.continues else []
-        text = seed(begun, await _opinions(services, request, begun))
+        text = seed(begun, await _opinions(services, request, [Written(code) for code in begun]))
         prompt = prompts.begun(request.messages, _problem(state)) if text is None else None
         if share:
             calls.append(_Asked(prompt or prompts.continued(request.messages, text or ""), share, parent.attempts[0]))
@@ -272,7 +272,8 @@ async def compare(state: State, runtime: Runtime[Services]) -> dict[str, object]
     except BadTests:
         return {}
     if state["request"].budget.critic and len(programs) > 1:
-        opinions = await _opinions(services, state["request"], [program.code for program in programs])
+        written = [Written.of(attempts[program.attempts[0]].candidate) for program in programs]
+        opinions = await _opinions(services, state["request"], written)
         scores = [replace(score, critic=opinion) for score, opinion in zip(scores, opinions, strict=True)]
     for program, score in zip(programs, scores, strict=True):
         run.scores |= dict.fromkeys(program.attempts, score)
@@ -354,7 +355,7 @@ async def _parent(services: Services, request: Request, attempts: Sequence[Attem
     best = repairable(attempts)[:_PARENTS]
     if len(best) < 2 or not request.budget.critic:
         return best[0] if best else None
-    opinions = await _opinions(services, request, [attempts[index].candidate.code for index in best])
+    opinions = await _opinions(services, request, [Written.of(attempts[index].candidate) for index in best])
     return max(zip(best, opinions, strict=True), key=lambda pair: (pair[1].passed, -pair[0]))[0]
 
 
@@ -366,15 +367,15 @@ async def _lessons(services: Services, request: Request, attempt: Attempt) -> tu
         return services.recall.fitting(await services.recall.lessons(attempt))
 
 
-async def _opinions(services: Services, request: Request, codes: Sequence[str]) -> list[Opinion]:
+async def _opinions(services: Services, request: Request, programs: Sequence[Written]) -> list[Opinion]:
     """The critic's, or the rule's where the critic is off or silent."""
-    if request.budget.critic and codes:
+    if request.budget.critic and programs:
         try:
             with services.run.busy("critic"):
-                return await services.critic.judge(request.messages, codes, services.run)
+                return await services.critic.judge(request.messages, programs, services.run)
         except EngineUnavailable as error:
             services.run.tell(f"the critic is silent: {error}")
-    return [by_rule(code) for code in codes]
+    return [by_rule(program.code) for program in programs]
 
 
 async def _fits(messages: Sequence[Message], request: Request, services: Services) -> bool:

@@ -153,7 +153,7 @@ class Refiner:
         services = Services(
             policy=self.policy,
             sandbox=self.sandbox,
-            critic=VerdictTokenCritic(self.policy, models.critic),
+            critic=VerdictTokenCritic(self.policy, models.critic, self.adapters.calibration(models.critic)),
             run=run,
             recall=Recall(memory.experiences, tenant, memory.settings) if memory else None,
             recent=memory.recent.recent(session) if memory else (),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from agent.budget import Budget
+from agent.critic import Written
 from agent.errors import EngineError
 from agent.extract import extract
 from agent.policy import Meter
@@ -119,9 +120,12 @@ class ScriptedCritic:
 
     script: Mapping[str, float]
 
-    async def judge(self, messages: Sequence[Message], codes: Sequence[str], meter: Meter) -> list[Opinion]:
+    async def judge(self, messages: Sequence[Message], programs: Sequence[Written], meter: Meter) -> list[Opinion]:
         """See Critic.judge."""
-        chances = [([chance for text, chance in self.script.items() if text in code] or [0.5])[-1] for code in codes]
+        chances = [
+            ([chance for text, chance in self.script.items() if text in program.code] or [0.5])[-1]
+            for program in programs
+        ]
         return [Opinion(passed=one, failed=1 - one, crashes=0.0, invalid=0.0, by="script") for one in chances]
 
 

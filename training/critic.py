@@ -26,7 +26,7 @@ from torch.nn import functional
 from transformers import AutoTokenizer
 
 from agent import prompts
-from agent.critic import VERDICTS
+from agent.critic import VERDICTS, logprob_of
 from agent.settings import Frozen
 from agent.task import Message
 from memory.benchmarks import is_benchmark
@@ -68,6 +68,13 @@ class CriticExample:
     whole: bool = True
     times: int = 1
     """How often the program was written."""
+    logprob: float | None = None
+    """Of the answer that it was first written in, by the model that wrote it; None: not known."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the whole program passed."""
+        return self.outcome is OutcomeClass.PASSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +115,13 @@ def examples(
                 outcome=outcome_class(verdict.outcome),
                 problem_id=problem.id,
                 family=family_of[problem.id],
+                logprob=logprob_of(attempt.candidate),
             )
     made = []
     for whole in found.values():
         drawn = random.Random(f"{settings.seed}/{whole.problem_id}/{whole.code}")
         parts = _beginnings(whole.code, settings.prefixes, drawn)
-        made += [whole, *(replace(whole, code=part, whole=False) for part in parts)]
+        made += [whole, *(replace(whole, code=part, whole=False, logprob=None) for part in parts)]
     return made
 
 
@@ -212,16 +220,16 @@ def scored(model: peft.PeftModel, samples: Sequence[TokenSample], labels: Sequen
     return made
 
 
-def report(asked: Sequence[Asked], found: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """How good P(passed) is on whole programs: all together, and by family; and how often the program that is put first
+def report(programs: Sequence[CriticExample], chances: Sequence[float]) -> dict[str, Any]:
+    """How good P(passed) of whole programs is: all together, and by family; and how often the program that is put first
     passes, against a random one of those that were written, over all problems and over those where that matters."""
-    whole = [(one.example, values[0]) for one, values in zip(asked, found, strict=True) if one.example.whole]
+    whole = [*zip(programs, chances, strict=True)]
     by_family: defaultdict[str, list[tuple[CriticExample, float]]] = defaultdict(list)
     by_problem: defaultdict[str, list[tuple[CriticExample, float]]] = defaultdict(list)
     for pair in whole:
         by_family[pair[0].family].append(pair)
         by_problem[pair[0].problem_id].append(pair)
-    mixed = [pairs for pairs in by_problem.values() if len({_passed(one) for one, _ in pairs}) == 2]
+    mixed = [pairs for pairs in by_problem.values() if len({one.passed for one, _ in pairs}) == 2]
     return {
         **_measures(whole),
         "ranking": _ranking([*by_problem.values()]),
@@ -272,12 +280,8 @@ def _reading(model: peft.PeftModel) -> Iterator[None]:
         model.train(before)
 
 
-def _passed(example: CriticExample) -> bool:
-    return example.outcome is OutcomeClass.PASSED
-
-
 def _measures(pairs: Sequence[tuple[CriticExample, float]]) -> dict[str, Any]:
-    values, truth = [value for _, value in pairs], [_passed(one) for one, _ in pairs]
+    values, truth = [value for _, value in pairs], [one.passed for one, _ in pairs]
     if not pairs:
         return {"programs": 0}
     return {
@@ -299,13 +303,13 @@ def _ranking(problems: Sequence[Sequence[tuple[CriticExample, float]]]) -> dict[
 
 def _random(pairs: Sequence[tuple[CriticExample, float]]) -> float:
     """How often one of the answers passed."""
-    return sum(one.times * _passed(one) for one, _ in pairs) / sum(one.times for one, _ in pairs)
+    return sum(one.times * one.passed for one, _ in pairs) / sum(one.times for one, _ in pairs)
 
 
 def _first(pairs: Sequence[tuple[CriticExample, float]]) -> float:
     """Whether the one with the highest value passed; equal values share."""
     top = max(value for _, value in pairs)
-    return sum(_passed(one) for one, value in pairs if value == top) / sum(value == top for _, value in pairs)
+    return sum(one.passed for one, value in pairs if value == top) / sum(value == top for _, value in pairs)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -1,4 +1,4 @@
-"""A run that trains the critic on kept attempts, and how good it is on problems that it never saw."""
+"""A run that trains the critic on kept attempts, how good it is on problems that it never saw, and its calibration."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.adapters import replace_text
+from agent.calibration import Calibration
 from memory.experience import Selection
 from memory.records import Problem, Trajectory
 from memory.trajectories import SqlTrajectoryStore
 from training import adapter
+from training.calibration import cross_fitted, fit
 from training.critic import Asked, Asker, CriticObjective, examples, probabilities, report
 from training.errors import BadData
 from training.families import families, held_out
@@ -27,6 +29,8 @@ from training.settings import TrainSettings
 
 REPORT = "report.json"
 """In the run folder: the trained critic and the untrained one on held-out problems."""
+CALIBRATION = "calibration.json"
+"""In the run folder: the calibration of one checkpoint, which is published with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,21 +95,47 @@ async def prepared(
 
 
 def measured(made: Prepared) -> dict[str, Any]:
-    """Write and return the report: `trained` by the best checkpoint, `zero_shot` by the base model, on the same
-    programs. Raises BadData where nothing is held out."""
+    """Write and return the report, on the same programs for all: `zero_shot`, what the base model says; `trained`, what
+    the best checkpoint says; `likelihood`, by the programs' own log-probabilities; `calibrated`, by these and what the
+    checkpoint says together. The latter two are fitted on other families than those they are measured on; the fit on
+    all of them is kept for publishing. Raises BadData where nothing is held out."""
     if not made.unseen:
         raise BadData(
             "nothing is held out, so nothing can be said of the critic; give --unseen, or data.held_out_share"
         )
     run = made.run
     chosen = best(run)
-    told: dict[str, Any] = {}
+    asked = [one for one in made.unseen if one.example.whole]
+    programs = [one.example for one in asked]
+    said: dict[str, list[float]] = {}
     for name, weights in (("zero_shot", None), ("trained", chosen.adapter if chosen else None)):
         model = adapter.build(run.base, run.settings.lora, resume=weights, seed=0).to(device())
-        told[name] = report(made.unseen, probabilities(model, made.unseen, made.labels))
+        said[name] = [row[0] for row in probabilities(model, asked, made.labels)]
         del model
+    told = {name: report(programs, chances) for name, chances in said.items()}
+    logprobs, passed = [one.logprob for one in programs], [one.passed for one in programs]
+    for name, words in (("likelihood", [0.5] * len(programs)), ("calibrated", said["trained"])):
+        chances = cross_fitted(words, logprobs, passed, [one.family for one in programs])
+        if chances is not None:
+            told[name] = report(programs, chances)
+    if chosen and programs:
+        fitted = fit(said["trained"], logprobs, passed)
+        kept = {"checkpoint": chosen.folder.name, "calibration": asdict(fitted)}
+        replace_text(run.folder / CALIBRATION, json.dumps(kept, indent=1) + "\n")
     replace_text(run.folder / REPORT, json.dumps(told, indent=1) + "\n")
     return told
+
+
+def calibration_of(checkpoint: Path) -> Calibration | None:
+    """The calibration that was fitted for a checkpoint of a run; None if there is none. Raises BadData: unreadable."""
+    file = checkpoint.parent.parent / CALIBRATION
+    try:
+        kept = json.loads(file.read_text())
+        return Calibration(**kept["calibration"]) if kept["checkpoint"] == checkpoint.name else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadData(f"{file} holds no calibration ({error}); train the critic again, or remove the file") from error
 
 
 def _sides(

@@ -38,6 +38,7 @@ from agent.adapters import (
     next_version,
     write,
 )
+from agent.calibration import Calibration
 from agent.errors import AgentError
 from agent.task import Message
 from memory.errors import StoreUnavailable
@@ -45,6 +46,7 @@ from memory.experience import Selection
 from memory.trajectories import SqlTrajectoryStore
 from training import adapter
 from training.batch import Batch
+from training.critic_run import calibration_of
 from training.errors import PublishError, TrainingError
 
 _PROMPTS = 64
@@ -82,6 +84,7 @@ def publish(
     algorithm: str = "",
     data: str = "",
     note: str = "",
+    calibration: Calibration | None = None,
 ) -> Adapter:
     """Publish the adapter in `weights` (peft's format) as the next version of its kind in `root`, the data directory's
     `adapters`. `base` is the served model's folder, `texts` are token ids of prompts with their answers, as trained on.
@@ -105,6 +108,7 @@ def publish(
                 data=data,
                 created=time.time(),
                 note=note,
+                calibration=calibration,
             )
             return write(root, card, probe, named)
     except PublishError:
@@ -190,6 +194,7 @@ def command(
             run=run or _run_of(checkpoint),
             step=int(checkpoint.name) if checkpoint.name.isdigit() else 0,
             note=note,
+            calibration=calibration_of(checkpoint) if which == "critic" else None,
         )
     except (TrainingError, StoreUnavailable) as error:
         console.print(str(error), markup=False)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 from agent.adapters import KINDS, Kind, check, check_shape, kind_of
+from agent.calibration import Calibration
 from agent.errors import AdapterError, EngineUnavailable
 from agent.evaluation import GateReport
 from server.adapters.probe import Bounds, Proof, prove
@@ -128,6 +129,11 @@ class Adapters:
         finally:
             self._pins[name] -= 1
             self._freed.set()
+
+    def calibration(self, critic: str) -> Calibration | None:
+        """How what a critic says becomes a probability; None for the base model, and where it was never fitted."""
+        entry = self.registry.find(critic) if critic in self._loaded else None
+        return entry.adapter.card.calibration if entry is not None else None
 
     def is_routable(self, name: str) -> bool:
         """Whether requests may be sent to it: proved, loaded everywhere, and not being let go."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,8 @@ import httpx
 import typer
 
 from agent.adapters import Kind, kind_of
+from agent.calibration import Calibration
+from agent.critic import VerdictTokenCritic
 from agent.errors import AdapterError, AgentError, IsolationUnavailable
 from agent.evaluation import Answer, Answers, GateReport, Question, evaluate, gate_report, ranking, solved
 from agent.policy import EnginePolicy
@@ -141,9 +144,14 @@ def _measured(
     listing = _asked("GET", url, "", api_key)
     against = listing["live"][kind] or listing["base"]
     actor = listing["live"]["actor"] or listing["base"]
+    calibrations = {
+        entry["name"]: Calibration(**entry["card"]["calibration"])
+        for entry in listing["data"]
+        if entry["card"].get("calibration")
+    }
     file = kept or load_settings().data_dir / "evaluations.jsonl"
     try:
-        return asyncio.run(_gate(name, kind, against, actor, problems, question, file, url, api_key))
+        return asyncio.run(_gate(name, kind, against, actor, calibrations, problems, question, file, url, api_key))
     except IsolationUnavailable as error:
         raise CommandError(str(error)) from error
     except AgentError as error:
@@ -157,6 +165,7 @@ async def _gate(
     kind: Kind,
     against: str,
     actor: str,
+    calibrations: Mapping[str, Calibration],
     problems: list[Problem],
     question: Question,
     file: Path,
@@ -191,8 +200,12 @@ async def _gate(
             concurrency=question.concurrency,
         )
         made = await asked(actor, several)
-        old = await ranking(policy, problems, made, against, question.concurrency)
-        new = await ranking(policy, problems, made, name, question.concurrency)
+        old, new = [
+            await ranking(
+                problems, made, VerdictTokenCritic(policy, critic, calibrations.get(critic)), question.concurrency
+            )
+            for critic in (against, name)
+        ]
         return gate_report(name, against, problems, new, old, measured="ranked")
 
 

@@ -14,6 +14,7 @@ import pytest
 from tokenizers import Tokenizer
 from typer.testing import CliRunner, Result
 
+from agent.adapters import read
 from memory.records import Attempt, Outcome, Sampling, Verdict
 from memory.trajectories import SqlTrajectoryStore
 from tests.training import tiny
@@ -109,8 +110,19 @@ def test_a_critic_is_trained_and_measured_beside_the_untrained_one(base: Path, d
     told = json.loads((run / critic_run.REPORT).read_text())
     assert told["zero_shot"]["programs"] == told["trained"]["programs"] > 0
     assert 0 <= told["trained"]["auc"] <= 1 and told["trained"] != told["zero_shot"]
+    assert set(told) == {"zero_shot", "trained", "likelihood", "calibrated"}
 
-    weights = Path(done.stdout.strip().splitlines()[-1]) / "adapter"
+    chosen = Path(done.stdout.strip().splitlines()[-1])
+    about = ["--base", base, "--base-name", NAME, "--data-dir", data, "--kind", "critic"]
+    assert call("publish", chosen, *about).exit_code == 0
+    card = read(data / "adapters" / "critic@1").card
+    assert card.calibration == critic_run.calibration_of(chosen) is not None
+    assert critic_run.calibration_of(chosen.parent / "000001") is None
+    (run / critic_run.CALIBRATION).write_text("{")
+    broken = call("publish", chosen, *about)
+    assert broken.exit_code == 1 and "holds no calibration" in broken.stderr
+
+    weights = chosen / "adapter"
     given = ["--algorithm", "coderl", "--set", "run.steps=1", "--set", "algorithm.options.cross_entropy=false"]
     losses = []
     for name, more in (("plain", []), ("weighed", ["--critic", weights])):

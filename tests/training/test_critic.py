@@ -46,7 +46,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def attempt(code: str, outcome: Outcome) -> Attempt:
     candidate = Candidate(
-        text=code, code=code, code_start=0, prompt_ids=(), completion_ids=(), logprobs=(), prompt_tokens=0,
+        text=code, code=code, code_start=0, prompt_ids=(), completion_ids=(), logprobs=(-0.5, -0.25), prompt_tokens=0,
         completion_tokens=0, finish_reason="stop", sampling=Sampling(model="base", temperature=1.0),
     )  # fmt: skip
     return Attempt(
@@ -68,6 +68,7 @@ def test_examples_are_distinct_judged_programs_and_their_beginnings() -> None:
     kept = trajectory(good, again, attempt("x", ours), attempt("", Outcome.COMPILE_ERROR), forged)
     made = examples([kept, trajectory(attempt("y", Outcome.PASSED), consent=False)], {"p": "fam"}, CriticSettings())
     assert [one.whole for one in made] == [True, False, False]
+    assert [one.logprob for one in made] == [-0.75, None, None], "a beginning is no answer"
     assert {one.outcome for one in made} == {OutcomeClass.RUNTIME_ERROR} and made[0].family == "fam"
     assert all(CODE.startswith(one.code + "\n") and one.code + "\n" != CODE for one in made[1:])
     assert made == examples([kept], {"p": "fam"}, CriticSettings())
@@ -116,21 +117,21 @@ def test_it_learns_and_says_how_good_it_is(base: Path) -> None:
     assert lines[-1]["verdict"] < 0.3 * lines[0]["verdict"] and lines[-1]["pooled"] < lines[0]["pooled"]
     after = probabilities(model, aside, asker.labels)
     assert all(sum(row) == pytest.approx(1.0) for row in before + after)
-    told = report(aside, after)
+    programs = [one.example for one in aside if one.example.whole]
+    assert len(programs) == len(aside), "the beginnings are not measured"
+    told = report(programs, [row[0] for row in after])
     assert told["auc"] == 1.0
     assert told["ranking_of_mixed"] == {"problems": 4, "first": 1.0, "random": 0.5} == told["ranking"]
-    assert told["brier"] < report(aside, before)["brier"]
+    assert told["brier"] < report(programs, [row[0] for row in before])["brier"]
     assert told["families"]["f"]["programs"] == len(aside)
 
 
-def test_a_random_answer_is_one_of_those_that_were_written(base: Path) -> None:
+def test_a_random_answer_is_one_of_those_that_were_written() -> None:
     often, wrong = attempt(CODE, Outcome.PASSED), attempt("def f(a):\n    return a\n", Outcome.FAILED_TEST)
     written = examples([trajectory(often, often, often, wrong)], {"p": "fam"}, CriticSettings(prefixes=0))
     assert [one.times for one in written] == [3, 1]
     alone = replace(written[1], problem_id="unsolved")
-    told = report(
-        [Asker(base).ask(one) for one in (*written, alone)], [(0.2, 0.8, 0, 0), (0.3, 0.7, 0, 0), (0, 1, 0, 0)]
-    )
+    told = report([*written, alone], [0.2, 0.3, 0.0])
     assert told["ranking_of_mixed"] == {"problems": 1, "first": 0.0, "random": 0.75}
     assert told["ranking"] == {"problems": 2, "first": 0.0, "random": 0.375}
 

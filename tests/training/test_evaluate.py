@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from agent.critic import VerdictTokenCritic
 from agent.errors import EngineRefused, EngineUnavailable
 from agent.evaluation import (
     Answers,
@@ -179,8 +180,8 @@ async def test_a_critic_is_measured_by_what_it_puts_first() -> None:
     with Answers(None) as answers:
         made = await evaluate(policy, sandbox(), problems(3), "base", Question(samples=4, temperature=1.0), answers)
     assert {name: [answer.passed for answer in ours] for name, ours in made.items()}["p0"] == [True, False, True, False]
-    good = await ranking(policy, problems(3), made, "good")
-    blind = await ranking(policy, problems(3), made, "blind")
+    good = await ranking(problems(3), made, VerdictTokenCritic(policy, "good"))
+    blind = await ranking(problems(3), made, VerdictTokenCritic(policy, "blind"))
     assert good == {"p0": True, "p1": True, "p2": False} and not any(blind.values())
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from agent.adapters import Adapter, read_live
+from agent.calibration import Calibration
 from agent.evaluation import GateReport, GateResult
 from server.adapters.registry import Registry, State
 from server.adapters.replicas import Replicas
@@ -124,11 +125,14 @@ async def test_loading_twice_is_content(tmp_path: Path) -> None:
 
 
 async def test_the_critic_is_promoted_on_its_own(tmp_path: Path) -> None:
-    published(tmp_path, "critic")
+    calibration = Calibration(bias=1.0, verdict=0.5, likelihood=0.1, usual=-9.0)
+    published(tmp_path, "critic", calibration=calibration)
     async with adapters_of(tmp_path, LoraEngine()) as adapters:
+        assert adapters.calibration("critic@1") is None, "it is not loaded"
         await adapters.load("critic@1")
         await adapters.promote("critic@1", report("critic@1", MODEL))
         assert adapters.choose(None) == Models(MODEL, "critic@1")
+        assert adapters.calibration("critic@1") == calibration and adapters.calibration(MODEL) is None
         with pytest.raises(ApiError, match=r"choose one of: base$"):
             adapters.choose("critic@1")
 

@@ -1,0 +1,38 @@
+"""From a critic's words to a probability that a program passes.
+
+Logistic in two things: what the critic says, and how likely the answer was to the model that wrote it. Platt (1999)
+calibrates a classifier in this way; Chen et al. (arXiv 2107.03374, section 3.3) choose among samples by their
+log-probability. The critic reads the program, the log-probability tells how sure its writer was: neither has the
+other's knowledge. Training fits it (training/calibration.py) and a critic's version carries it (agent/adapters.py).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+_LEAST = 1e-6
+"""A stated probability counts as at least this far from 0 and 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """P(passed) = sigmoid(bias + verdict · log-odds of the critic's `passed` + likelihood · log-probability)."""
+
+    bias: float
+    verdict: float
+    likelihood: float
+    usual: float
+    """The log-probability that stands in for one that is not known: the mean of the data."""
+
+    def passed(self, said: float, logprob: float | None) -> float:
+        """Probability that the program passes; `said` is the critic's, `logprob` the whole answer's."""
+        at = self.bias + self.verdict * log_odds(said)
+        at += self.likelihood * (self.usual if logprob is None else logprob)
+        return 1.0 / (1.0 + math.exp(-at)) if at > -700.0 else 0.0
+
+
+def log_odds(probability: float) -> float:
+    """log p / (1 - p), bounded."""
+    p = min(max(probability, _LEAST), 1.0 - _LEAST)
+    return math.log(p / (1.0 - p))
