@@ -110,6 +110,7 @@ async def prepared(
         objective=StreamObjective(
             chosen.form, chosen.losses, micro_tokens=settings.batch.micro_tokens, device=device()
         ),
+        choose_last=True,  # how likely the answers of another version are says little about what this one will write
         held_out=judged([*aside, *others_aside], settings.batch.judged, settings.run.seed),
         data=f"sha256:{digest([*found.train, *found.held_out, *asked[0], *asked[1]])}",
         facts=facts,

@@ -53,7 +53,7 @@ _PROMPTS = 64
 """Beginnings of texts in a probe: many, because what one tells is half noise of arithmetic."""
 _OF_ONE_TEXT = 4
 """Most beginnings of the same text."""
-_LOOKED_AT = 48
+_LOOKED_AT = 24
 """Texts among which they are chosen."""
 _LENGTH = 384
 """Tokens of a text that are looked at."""

@@ -47,6 +47,8 @@ class Run(Generic[E, C]):
     plan: Plan[E]
     objective: Objective[E, C]
     held_out: Sequence[E] = ()
+    choose_last: bool = False
+    """The last checkpoint is published, and not the one with the lowest held-out loss."""
     data: str
     """Digest of the dataset."""
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -96,8 +98,10 @@ def carry_out(
 
 
 def best(run: Run[E, C]) -> Checkpoint | None:
-    """The checkpoint to publish: the lowest held-out loss, or the last where nothing was held out."""
-    return _checkpoints(run, manifest.base_digest(run.base)).best()
+    """The checkpoint to publish: the one with the lowest held-out loss, or the last, where the run says so or nothing
+    was held out."""
+    checkpoints = _checkpoints(run, manifest.base_digest(run.base))
+    return checkpoints.newest() if run.choose_last else checkpoints.best()
 
 
 def _checkpoints(run: Run[E, C], digest: str) -> Checkpoints:

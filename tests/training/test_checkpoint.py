@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,9 @@ def test_the_last_two_and_the_best_are_kept(base: Path, tmp_path: Path) -> None:
     assert kept[-2:] == ["000004", "000005"] and chosen.folder.name in kept and len(kept) <= 3
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     lowest = min(lines, key=lambda line: line["held_out/loss"])
-    assert chosen.step == lowest["step"]
+    assert chosen.step == lowest["step"] < 5
+    last = best(replace(run, choose_last=True))
+    assert last is not None and last.step == 5
 
 
 def test_without_held_out_samples_the_newest_is_the_best(base: Path, run: Path) -> None:
