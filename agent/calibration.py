@@ -17,18 +17,19 @@ _LEAST = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """P(passed) = sigmoid(bias + verdict · log-odds of the critic's `passed` + likelihood · log-probability)."""
+    """P(passed) = sigmoid(bias + verdict · log-odds of the critic's `passed` + surprise · log(1 - log-probability))."""
 
     bias: float
     verdict: float
-    likelihood: float
+    surprise: float
+    """Below 0: the less likely its writer found an answer, the seldomer it passes."""
     usual: float
-    """The log-probability that stands in for one that is not known: the mean of the data."""
+    """`surprise_of` where no log-probability is known: the mean of the data."""
 
     def passed(self, said: float, logprob: float | None) -> float:
         """Probability that the program passes; `said` is the critic's, `logprob` the whole answer's."""
         at = self.bias + self.verdict * log_odds(said)
-        at += self.likelihood * (self.usual if logprob is None else logprob)
+        at += self.surprise * (self.usual if logprob is None else surprise_of(logprob))
         return 1.0 / (1.0 + math.exp(-at)) if at > -700.0 else 0.0
 
 
@@ -36,3 +37,8 @@ def log_odds(probability: float) -> float:
     """log p / (1 - p), bounded."""
     p = min(max(probability, _LEAST), 1.0 - _LEAST)
     return math.log(p / (1.0 - p))
+
+
+def surprise_of(logprob: float) -> float:
+    """log(1 - log-probability), from 0 on. The logarithm again, because a few answers are unlikely beyond measure."""
+    return math.log1p(max(0.0, -logprob))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agent.calibration import Calibration, log_odds
+from agent.calibration import Calibration, log_odds, surprise_of
 
 _FOLDS = 5
 _PRIOR = 1.0
@@ -48,9 +48,9 @@ def fit(said: Sequence[float], logprobs: Sequence[float | None], happened: Seque
     where not known. Raises ValueError without data."""
     if not said:
         raise ValueError("a calibration needs programs whose outcome is known")
-    known = [value for value in logprobs if value is not None]
+    known = [surprise_of(value) for value in logprobs if value is not None]
     usual = sum(known) / len(known) if known else 0.0
-    filled = [usual if value is None else value for value in logprobs]
+    filled = [usual if value is None else surprise_of(value) for value in logprobs]
     inputs = np.array([[log_odds(one), other] for one, other in zip(said, filled, strict=True)])
     middle, spread = inputs.mean(0), inputs.std(0)
     spread = np.where(spread > 1e-9, spread, 1.0)
@@ -64,11 +64,11 @@ def fit(said: Sequence[float], logprobs: Sequence[float | None], happened: Seque
         weights += np.clip(step, -2.0, 2.0)
         if np.abs(step).max() < 1e-9:
             break
-    verdict, likelihood = weights[1:] / spread
+    verdict, surprise = weights[1:] / spread
     return Calibration(
         bias=float(weights[0] - (weights[1:] * middle / spread).sum()),
         verdict=float(verdict),
-        likelihood=float(likelihood),
+        surprise=float(surprise),
         usual=usual,
     )
 

@@ -32,11 +32,13 @@ async def test_where_the_engine_tells_nothing_the_rule_speaks() -> None:
 
 
 async def test_a_calibrated_critic_knows_how_sure_the_writer_was() -> None:
-    calibration = Calibration(bias=1.0, verdict=0.5, likelihood=0.1, usual=-10.0)
+    calibration = Calibration(bias=1.0, verdict=0.5, surprise=-0.5, usual=2.0)
     critic = VerdictTokenCritic(ScriptedPolicy([], opinion=(0.5, 0.25, 0.2, 0.05)), "critic@1", calibration)
     programs = [Written("x = 1", -1.0), Written("x = 2", -30.0), Written("x = 3")]
     sure, unsure, unknown = await critic.judge(CHAT, programs, Run())
-    assert sure.passed == pytest.approx(1 / (1 + math.exp(-0.9))) and unknown.passed == pytest.approx(0.5)
+    assert sure.passed == pytest.approx(1 / (1 + math.exp(-1.0) * math.sqrt(2.0))) and unknown.passed == pytest.approx(
+        0.5
+    )
     assert sure.passed > unknown.passed > unsure.passed
     for said in (sure, unsure, unknown):
         assert said.passed + said.failed + said.crashes + said.invalid == pytest.approx(1.0)

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from agent.calibration import Calibration, log_odds
+from agent.calibration import Calibration, log_odds, surprise_of
 from training.calibration import auc, brier, cross_fitted, ece, fit
 
 
@@ -28,7 +28,7 @@ def test_ece() -> None:
     assert ece([0.5, 0.5], [True, False]) == 0.0
 
 
-TRUE = Calibration(bias=2.0, verdict=0.5, likelihood=0.1, usual=-20.0)
+TRUE = Calibration(bias=2.0, verdict=0.5, surprise=-1.0, usual=3.0)
 
 
 def drawn(count: int, seed: int = 0) -> tuple[list[float], list[float | None], list[bool]]:
@@ -41,10 +41,10 @@ def drawn(count: int, seed: int = 0) -> tuple[list[float], list[float | None], l
 
 
 def test_a_calibration_is_worked_by_hand() -> None:
-    at = 2.0 + 0.5 * np.log(3.0) - 0.1 * 10.0
+    at = 2.0 + 0.5 * np.log(3.0) - np.log(11.0)
     assert TRUE.passed(0.75, -10.0) == pytest.approx(1 / (1 + np.exp(-at)))
-    assert TRUE.passed(0.75, None) == TRUE.passed(0.75, -20.0)
-    assert TRUE.passed(0.0, -1e9) == 0.0 and TRUE.passed(1.0, 1e9) == 1.0
+    assert TRUE.passed(0.75, None) == pytest.approx(TRUE.passed(0.75, 1 - np.exp(3.0)))
+    assert TRUE.passed(0.5, -1e300) < 1e-200 and TRUE.passed(1.0, 0.0) > 0.99
     assert log_odds(0.5) == 0.0 and log_odds(0.0) == pytest.approx(-log_odds(1.0))
 
 
@@ -52,25 +52,25 @@ def test_the_fit_finds_what_the_data_were_drawn_with() -> None:
     said, logprobs, passed = drawn(20_000)
     found = fit(said, logprobs, passed)
     assert found.verdict == pytest.approx(0.5, abs=0.05)
-    assert found.likelihood == pytest.approx(0.1, abs=0.01)
-    assert found.bias == pytest.approx(2.0, abs=0.15)
-    assert found.usual == pytest.approx(-20.0, abs=0.3)
+    assert found.surprise == pytest.approx(-1.0, abs=0.1)
+    assert found.bias == pytest.approx(2.0, abs=0.3)
+    assert found.usual == pytest.approx(np.mean([np.log1p(-one) for one in logprobs if one is not None]))
 
 
 def test_the_fit_is_the_top_of_the_likelihood() -> None:
     """The gradient of the log-likelihood with its prior is nothing there, computed by differences."""
     said, logprobs, passed = drawn(300, 1)
     found = fit(said, [None if at % 5 == 0 else one for at, one in enumerate(logprobs)], passed)
-    filled = [found.usual if at % 5 == 0 or one is None else one for at, one in enumerate(logprobs)]
-    spread = np.std([log_odds(one) for one in said]), np.std(filled)
+    filled = [1 - np.exp(found.usual) if at % 5 == 0 or one is None else one for at, one in enumerate(logprobs)]
+    spread = np.std([log_odds(one) for one in said]), np.std([surprise_of(one) for one in filled])
 
     def height(**changed: float) -> float:
         one = Calibration(**{**{name: getattr(found, name) for name in found.__slots__}, **changed})
         chances = [one.passed(chance, other) for chance, other in zip(said, filled, strict=True)]
         told = sum(np.log(p if ok else 1 - p) for p, ok in zip(chances, passed, strict=True))
-        return float(told - ((one.verdict * spread[0]) ** 2 + (one.likelihood * spread[1]) ** 2) / 2)
+        return float(told - ((one.verdict * spread[0]) ** 2 + (one.surprise * spread[1]) ** 2) / 2)
 
-    for name, far in (("bias", 1e-3), ("verdict", 1e-3), ("likelihood", 1e-4)):
+    for name, far in (("bias", 1e-3), ("verdict", 1e-3), ("surprise", 1e-3)):
         for sign in (1, -1):
             assert height(**{name: getattr(found, name) + sign * far}) < height()
 
