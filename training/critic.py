@@ -223,18 +223,18 @@ def scored(model: peft.PeftModel, samples: Sequence[TokenSample], labels: Sequen
 def report(programs: Sequence[CriticExample], chances: Sequence[float]) -> dict[str, Any]:
     """How good P(passed) of whole programs is: all together, and by family; and how often the program that is put first
     passes, against a random one of those that were written, over all problems and over those where that matters."""
-    whole = [*zip(programs, chances, strict=True)]
+    pairs = [*zip(programs, chances, strict=True)]
     by_family: defaultdict[str, list[tuple[CriticExample, float]]] = defaultdict(list)
     by_problem: defaultdict[str, list[tuple[CriticExample, float]]] = defaultdict(list)
-    for pair in whole:
+    for pair in pairs:
         by_family[pair[0].family].append(pair)
         by_problem[pair[0].problem_id].append(pair)
-    mixed = [pairs for pairs in by_problem.values() if len({one.passed for one, _ in pairs}) == 2]
+    mixed = [some for some in by_problem.values() if len({one.passed for one, _ in some}) == 2]
     return {
-        **_measures(whole),
+        **_measures(pairs),
         "ranking": _ranking([*by_problem.values()]),
         "ranking_of_mixed": _ranking(mixed),
-        "families": {name: _measures(pairs) for name, pairs in sorted(by_family.items())},
+        "families": {name: _measures(some) for name, some in sorted(by_family.items())},
     }
 
 

@@ -109,11 +109,15 @@ class Registry:
         """Every version, by kind and number."""
         return list(self._adapters)
 
-    def find(self, name: str) -> Entry | None:
-        """One version, looked up on disk if it is new."""
+    def adapter(self, name: str) -> Adapter | None:
+        """What was published under a name, looked up on disk if it is new; it never changes."""
         if name not in self._adapters:
             self.scan()
-        adapter = self._adapters.get(name)
+        return self._adapters.get(name)
+
+    def find(self, name: str) -> Entry | None:
+        """One version, and what it is now."""
+        adapter = self.adapter(name)
         if adapter is None:
             return None
         mark = self._marks.get(name, Mark())

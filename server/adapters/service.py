@@ -132,8 +132,8 @@ class Adapters:
 
     def calibration(self, critic: str) -> Calibration | None:
         """How what a critic says becomes a probability; None for the base model, and where it was never fitted."""
-        entry = self.registry.find(critic) if critic in self._loaded else None
-        return entry.adapter.card.calibration if entry is not None else None
+        adapter = self.registry.adapter(critic) if critic in self._loaded else None
+        return adapter.card.calibration if adapter is not None else None
 
     def is_routable(self, name: str) -> bool:
         """Whether requests may be sent to it: proved, loaded everywhere, and not being let go."""
