@@ -71,24 +71,32 @@ def texts(base: Path) -> list[list[int]]:
 
 
 async def speaker(
-    engine: httpx.AsyncClient, models: Sequence[str], candidate: Mapping[str, Any], *, places: int = 8
+    engine: httpx.AsyncClient, models: Sequence[str], candidate: Mapping[str, Any], *, places: int = 16
 ) -> tuple[str, Mapping[str, float]]:
-    """Which of the models an attempt's `candidate` came from: the one whose log-probabilities of its tokens are nearest
-    to those reported when they were sampled; and the mean distance of each. Asked is at some places, compared at the
-    half of these where the models differ most."""
+    """Which of the models an attempt's `candidate` came from, by the log-probabilities of its tokens that were told as
+    they were sampled; and for each model how many times as far away from these the nearest other one is. Two models are
+    compared at the half of the places where these two differ most: a third one that differs more elsewhere would leave
+    nothing but the engine's noise between them."""
     prompt, answer, told = candidate["prompt_ids"], candidate["completion_ids"], candidate["logprobs"]
     looked_at = sorted({round(place * (len(answer) - 1) / max(1, places - 1)) for place in range(places)})
     found: dict[str, list[float]] = {}
     for model in models:
         asked = (_logprob(engine, model, [*prompt, *answer[:at]], answer[at]) for at in looked_at)
         found[model] = await asyncio.gather(*asked)
-    spread = [max(values) - min(values) for values in zip(*found.values(), strict=True)]
-    telling = sorted(range(len(looked_at)), key=lambda place: -spread[place])[: max(1, len(looked_at) // 2)]
-    distances = {
-        model: fsum(abs(values[place] - told[looked_at[place]]) for place in telling) / len(telling)
-        for model, values in found.items()
+    heard = [told[at] for at in looked_at]
+    margins = {
+        model: min(_times_as_far(found[other], found[model], heard) for other in models if other != model)
+        for model in models
     }
-    return min(distances, key=lambda model: distances[model]), distances
+    return max(margins, key=lambda model: margins[model]), margins
+
+
+def _times_as_far(other: Sequence[float], model: Sequence[float], heard: Sequence[float]) -> float:
+    """How much further `other` is from what was heard than `model` is, where the two differ most."""
+    apart = sorted(zip(other, model, heard, strict=True), key=lambda values: -abs(values[0] - values[1]))
+    telling = apart[: max(1, len(apart) // 2)]
+    far, near = (fsum(abs(values[which] - values[2]) for values in telling) for which in (0, 1))
+    return far / max(near, 1e-9)
 
 
 async def _logprob(engine: httpx.AsyncClient, model: str, ids: Sequence[int], token: int) -> float:

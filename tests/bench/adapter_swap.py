@@ -148,8 +148,8 @@ async def main(arguments: argparse.Namespace) -> None:
 async def _speakers(
     engine: httpx.AsyncClient, models: Sequence[str], heard: Sequence[Heard], most: int
 ) -> tuple[int, int, float]:
-    """Answers from the wrong weights, answers checked (at most so many), and the smallest ratio of second nearest to
-    nearest."""
+    """Answers from the wrong weights, answers checked (at most so many), and how many times as far as the nearest model
+    the second nearest is at least."""
     answered = [one for one in heard if one.answer]
     answered = answered[:: max(1, -(-len(answered) // most))]
     wrong, checked, margin = 0, 0, float("inf")
@@ -161,11 +161,10 @@ async def _speakers(
             for attempt in one.answer["attempts"]:
                 if not attempt["candidate"]["completion_ids"]:
                     continue
-                said, distances = await speaker(engine, models, attempt["candidate"])
-                near, next_, *_ = sorted(distances.values())
+                said, margins = await speaker(engine, models, attempt["candidate"])
                 wrong += said != one.answer["model_version"]
                 checked += 1
-                margin = min(margin, next_ / max(near, 1e-9))
+                margin = min(margin, margins[said])
 
     await asyncio.gather(*(check(one) for one in answered))
     return wrong, checked, margin

@@ -141,8 +141,8 @@ async def test_live_and_back_under_load(real_engine: RealEngine, versions: tuple
         async with httpx.AsyncClient(base_url=real_engine.url, timeout=120, trust_env=False) as engine:
             for name, candidates in by_version.items():
                 for candidate in candidates[-1:]:
-                    said, distances = await speaker(engine, names, candidate)
-                    assert said == name, distances
+                    said, margins = await speaker(engine, names, candidate)
+                    assert said == name, margins
         assert (await server.call("/rollback", body={}))["now"] == real_engine.model.name
 
 
