@@ -27,11 +27,6 @@ TASKS = (
     "Write a Python function that returns the n-th Fibonacci number, and explain how it works.",
     "Complete this Python function: def is_prime(number):",
     "Write a Python class Stack with push, pop and peek.",
-    "What does a list comprehension do? Give an example in Python.",
-    "Write a Python function that tells whether two strings are anagrams.",
-    "Write a Python generator of the prime numbers below a limit.",
-    "Fix this Python function: def mean(values): return sum(values) / len(value)",
-    "Write a Python function that merges two sorted lists into one.",
 )
 
 

@@ -49,7 +49,7 @@ async def client(server: BurnishProcess) -> AsyncIterator[AsyncOpenAI]:
 
 async def refined(server: BurnishProcess, **more: Any) -> Any:
     async with client(server) as openai:
-        return await openai.chat.completions.create(model="burnish", messages=USER, **more)
+        return await openai.chat.completions.create(model="burnish", messages=USER, max_tokens=192, **more)
 
 
 def get(server: BurnishProcess, path: str) -> Any:
@@ -72,7 +72,12 @@ async def test_a_verified_answer_as_a_stream(server: BurnishProcess) -> None:
     progress, content, last = "", "", None
     async with client(server) as openai:
         stream = await openai.chat.completions.create(
-            model="burnish", messages=USER, stream=True, seed=2, stream_options={"include_usage": True}
+            model="burnish",
+            messages=USER,
+            max_tokens=192,
+            stream=True,
+            seed=2,
+            stream_options={"include_usage": True},
         )
         async for chunk in stream:
             for choice in chunk.choices:
@@ -147,7 +152,7 @@ async def test_the_engine_is_killed_during_a_request(server: BurnishProcess) -> 
     body = {
         "model": "burnish",
         "messages": [{"role": "user", "content": f"{LONG}\n\nassert Shop().total() == 0"}],
-        "max_tokens": 256,
+        "max_tokens": 160,
         "burnish": {"max_candidates": 2, "max_rounds": 0, "deadline_s": 300},
     }
     async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=320) as http:
