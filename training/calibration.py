@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.calibration import Calibration, log_odds, surprise_of
 
@@ -17,16 +18,28 @@ _PRIOR = 1.0
 _STEPS = 50
 
 
-def auc(probabilities: Sequence[float], happened: Sequence[bool]) -> float | None:
+def auc(probabilities: Sequence[float], happened: Sequence[bool], folds: Sequence[int] | None = None) -> float | None:
     """Probability that one that happened has the higher value than one that did not, ties counting half (Mann and
-    Whitney). None if all or none happened."""
+    Whitney). None if all or none happened.
+
+    `folds`: where values come from several fits, the one that each is of. Only values of the same fit are compared:
+    another fit has another bias, and it is lower just where more happened (Forman and Scholz, Apples-to-Apples in
+    Cross-Validation Studies, 2010)."""
     values, truth = np.asarray(probabilities, float), np.asarray(happened, bool)
+    of = np.zeros(len(values), int) if folds is None else np.asarray(folds, int)
+    right, pairs = 0.0, 0
+    for fold in np.unique(of):
+        won, compared = _won(values[of == fold], truth[of == fold])
+        right, pairs = right + won, pairs + compared
+    return right / pairs if pairs else None
+
+
+def _won(values: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[float, int]:
+    """Pairs of one that happened and one that did not: in how many the former has the higher value, and all."""
     good, bad = int(truth.sum()), int((~truth).sum())
-    if not good or not bad:
-        return None
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(count) - (count - 1) / 2)[place]
-    return float((ranks[truth].sum() - good * (good + 1) / 2) / (good * bad))
+    return float(ranks[truth].sum()) - good * (good + 1) / 2, good * bad
 
 
 def brier(probabilities: Sequence[float], happened: Sequence[bool]) -> float:
@@ -75,9 +88,10 @@ def fit(said: Sequence[float], logprobs: Sequence[float | None], happened: Seque
 
 def cross_fitted(
     said: Sequence[float], logprobs: Sequence[float | None], happened: Sequence[bool], groups: Sequence[str]
-) -> list[float] | None:
+) -> tuple[list[float], list[int]] | None:
     """Calibrated probabilities, each by a fit on other groups than its own: what they say of the critic holds for
-    programs that no fit has seen. None for fewer than two groups."""
+    programs that no fit has seen. And the fold of each, whose values have the same fit. None for fewer than two
+    groups."""
     names = sorted(set(groups))
     if len(names) < 2:
         return None
@@ -89,4 +103,4 @@ def cross_fitted(
         for at, name in enumerate(groups):
             if fold_of[name] == fold:
                 found[at] = made.passed(said[at], logprobs[at])
-    return found
+    return found, [fold_of[name] for name in groups]

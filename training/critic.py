@@ -220,9 +220,12 @@ def scored(model: peft.PeftModel, samples: Sequence[TokenSample], labels: Sequen
     return made
 
 
-def report(programs: Sequence[CriticExample], chances: Sequence[float]) -> dict[str, Any]:
+def report(
+    programs: Sequence[CriticExample], chances: Sequence[float], folds: Sequence[int] | None = None
+) -> dict[str, Any]:
     """How good P(passed) of whole programs is: all together, and by family; and how often the program that is put first
-    passes, against a random one of those that were written, over all problems and over those where that matters."""
+    passes, against a random one of those that were written, over all problems and over those where that matters.
+    `folds`: see `auc`; programs of a family must be of the same one."""
     pairs = [*zip(programs, chances, strict=True)]
     by_family: defaultdict[str, list[tuple[CriticExample, float]]] = defaultdict(list)
     by_problem: defaultdict[str, list[tuple[CriticExample, float]]] = defaultdict(list)
@@ -231,7 +234,7 @@ def report(programs: Sequence[CriticExample], chances: Sequence[float]) -> dict[
         by_problem[pair[0].problem_id].append(pair)
     mixed = [some for some in by_problem.values() if len({one.passed for one, _ in some}) == 2]
     return {
-        **_measures(pairs),
+        **_measures(pairs, folds),
         "ranking": _ranking([*by_problem.values()]),
         "ranking_of_mixed": _ranking(mixed),
         "families": {name: _measures(some) for name, some in sorted(by_family.items())},
@@ -280,14 +283,14 @@ def _reading(model: peft.PeftModel) -> Iterator[None]:
         model.train(before)
 
 
-def _measures(pairs: Sequence[tuple[CriticExample, float]]) -> dict[str, Any]:
+def _measures(pairs: Sequence[tuple[CriticExample, float]], folds: Sequence[int] | None = None) -> dict[str, Any]:
     values, truth = [value for _, value in pairs], [one.passed for one, _ in pairs]
     if not pairs:
         return {"programs": 0}
     return {
         "programs": len(pairs),
         "passed": sum(truth) / len(truth),
-        "auc": auc(values, truth),
+        "auc": auc(values, truth, folds),
         "brier": brier(values, truth),
         "ece": ece(values, truth),
     }

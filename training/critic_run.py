@@ -115,12 +115,14 @@ def measured(made: Prepared) -> dict[str, Any]:
     told = {name: report(programs, chances) for name, chances in said.items()}
     logprobs, passed = [one.logprob for one in programs], [one.passed for one in programs]
     for name, words in (("likelihood", [0.5] * len(programs)), ("calibrated", said["trained"])):
-        chances = cross_fitted(words, logprobs, passed, [one.family for one in programs])
-        if chances is not None:
-            told[name] = report(programs, chances)
+        fitted = cross_fitted(words, logprobs, passed, [one.family for one in programs])
+        if fitted is not None:
+            told[name] = report(programs, *fitted)
     if chosen and programs:
-        fitted = fit(said["trained"], logprobs, passed)
-        kept = {"checkpoint": chosen.folder.name, "calibration": asdict(fitted)}
+        kept = {
+            "checkpoint": chosen.folder.name,
+            "calibration": asdict(fit(said["trained"], logprobs, passed)),
+        }
         replace_text(run.folder / CALIBRATION, json.dumps(kept, indent=1) + "\n")
     replace_text(run.folder / REPORT, json.dumps(told, indent=1) + "\n")
     return told

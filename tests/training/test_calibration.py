@@ -18,6 +18,18 @@ def test_auc() -> None:
     assert auc([0.5, 0.6], [True, True]) is None
 
 
+def test_auc_of_several_fits_compares_values_of_the_same_one() -> None:
+    # fold 0: 0.9 over 0.8; fold 1: 0.3 over 0.1, and 0.1 ties with 0.1; fold 2 has nothing to compare
+    values, happened, folds = (
+        [0.9, 0.8, 0.3, 0.1, 0.1, 0.95],
+        [True, False, True, True, False, False],
+        [0, 0, 1, 1, 1, 2],
+    )
+    assert auc(values, happened, folds) == pytest.approx((1 + 1 + 0.5) / 3)
+    assert auc(values, happened) == pytest.approx((2 + 1 + 0.5) / 9)
+    assert auc([0.1, 0.9], [True, False], [0, 1]) is None
+
+
 def test_brier() -> None:
     assert brier([1.0, 0.5, 0.2], [True, False, False]) == pytest.approx((0 + 0.25 + 0.04) / 3)
 
@@ -86,11 +98,14 @@ def test_few_or_one_sided_data_give_a_calibration_too() -> None:
 def test_cross_fitted_values_are_of_other_groups() -> None:
     said, logprobs, passed = drawn(400, 2)
     groups = [f"family{at % 10}" for at in range(400)]
-    found = cross_fitted(said, logprobs, passed, groups)
-    assert found is not None and (auc(found, passed) or 0.0) > 0.6
+    fitted = cross_fitted(said, logprobs, passed, groups)
+    assert fitted is not None
+    found, folds = fitted
+    assert (auc(found, passed, folds) or 0.0) > 0.6
+    assert folds == [at % 5 for at in range(400)]
     theirs = [at for at in range(400) if groups[at] in ("family0", "family5")]  # one fold: places 0 and 5 of 10
     flipped = [not ok if at in theirs else ok for at, ok in enumerate(passed)]
     again = cross_fitted(said, logprobs, flipped, groups)
-    assert again is not None and [again[at] for at in theirs] == [found[at] for at in theirs]
-    assert again != found
+    assert again is not None and [again[0][at] for at in theirs] == [found[at] for at in theirs]
+    assert again[0] != found
     assert cross_fitted(said, logprobs, passed, ["one"] * 400) is None
