@@ -118,8 +118,9 @@ class SqlTrajectoryStore:
     """`TrajectoryStore` over SQLAlchemy, on one thread of its own so that the event loop never waits for a disk."""
 
     def __init__(self, url: str) -> None:
+        """Raises StoreUnavailable: a URL that cannot be used."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="trajectories")
-        self._engine = sa.create_engine(url)
+        self._engine = _engine(url)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _durable)
 
@@ -257,6 +258,28 @@ class SqlTrajectoryStore:
         except SQLAlchemyError as error:
             where = self._engine.url.render_as_string(hide_password=True)
             raise StoreUnavailable(f"trajectory store {where}: {getattr(error, 'orig', None) or error}") from error
+
+
+def _engine(url: str) -> sa.Engine:
+    """Raises StoreUnavailable for a URL that nothing can be done with here; it may hold a password, so no text of it is
+    repeated before it is parsed."""
+    try:
+        parsed = sa.make_url(url)
+    except SQLAlchemyError as error:
+        raise StoreUnavailable(
+            "trajectory store: this is no database URL; write sqlite:////FOLDER/FILE or postgresql+psycopg://HOST/NAME"
+        ) from error
+    where = parsed.render_as_string(hide_password=True)
+    try:
+        engine = sa.create_engine(parsed)
+    except (SQLAlchemyError, ImportError) as error:
+        raise StoreUnavailable(f"trajectory store {where}: {error}; install its driver, or name another one") from error
+    if engine.dialect.is_async:
+        raise StoreUnavailable(
+            f"trajectory store {where}: {engine.driver} is a driver for asyncio, which is not used here; "
+            f"name another one, or none: {parsed.get_backend_name()}://"
+        )
+    return engine
 
 
 def _fetched(query: sa.Select[Any], connection: sa.Connection) -> Sequence[sa.Row[Any]]:

@@ -49,6 +49,8 @@ from training.batch import Batch
 from training.critic_run import calibration_of
 from training.errors import PublishError, TrainingError
 
+_CHECKPOINTS, _ADAPTER = "checkpoints", "adapter"
+"""Of a run's folder: RUN/checkpoints/000120/adapter."""
 _PROMPTS = 64
 """Beginnings of texts in a probe: many, because what one tells is half noise of arithmetic."""
 _OF_ONE_TEXT = 4
@@ -179,7 +181,9 @@ def command(
         raise typer.BadParameter("is actor or critic", param_hint="--kind")
     which: Literal["actor", "critic"] = "actor" if kind == "actor" else "critic"
     where = data_dir or platformdirs.user_data_path("burnish")
-    weights = checkpoint / "adapter" if (checkpoint / "adapter").is_dir() else checkpoint
+    if checkpoint.name == _ADAPTER and checkpoint.parent.parent.name == _CHECKPOINTS:
+        checkpoint = checkpoint.parent
+    weights = checkpoint / _ADAPTER if (checkpoint / _ADAPTER).is_dir() else checkpoint
     try:
         texts = asyncio.run(texts_of(where, base, which, store_url))
         made = publish(
@@ -324,7 +328,7 @@ def _digest(base: Path) -> str:
 
 def _run_of(checkpoint: Path) -> str:
     """The run's name where the folder lies in one: RUN/checkpoints/000120."""
-    return checkpoint.parent.parent.name if checkpoint.parent.name == "checkpoints" else ""
+    return checkpoint.parent.parent.name if checkpoint.parent.name == _CHECKPOINTS else ""
 
 
 if __name__ == "__main__":

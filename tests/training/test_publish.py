@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import peft
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
+from typer.testing import CliRunner
 
 from agent.adapters import check, published, read
+from agent.calibration import Calibration
 from memory.trajectories import SqlTrajectoryStore
 from tests.test_records import trajectory
 from tests.training import tiny
-from training import adapter
+from training import adapter, cli
 from training.adapter import LoraSettings
 from training.errors import PublishError
 from training.publish import probe_of, publish, texts_of
@@ -164,3 +167,24 @@ async def test_texts_come_from_attempts_that_may_be_trained_on(base: Path, tmp_p
     (question,) = await texts_of(tmp_path, base, "critic")
     text = tiny.tokenizer().decode(question)
     assert first.code.strip() in text and text.endswith("<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize("given", ["run7/checkpoints/000004", "run7/checkpoints/000004/adapter"])
+def test_a_version_knows_its_run_and_its_calibration(base: Path, tmp_path: Path, given: str) -> None:
+    """Whether the checkpoint is named, or the adapter in it."""
+
+    async def keep() -> None:
+        store = await SqlTrajectoryStore.open(tmp_path / "trajectories.sqlite")
+        await store.append(replace(trajectory(), consent=True))
+        await store.aclose()
+
+    asyncio.run(keep())
+    trained(base, tmp_path / "run7/checkpoints/000004/adapter")
+    calibration = Calibration(bias=0.5, verdict=0.7, surprise=-0.3, usual=3.0)
+    told = {"checkpoint": "000004", "calibration": asdict(calibration)}
+    (tmp_path / "run7/calibration.json").write_text(json.dumps(told))
+    line = ["publish", str(tmp_path / given), "--base", str(base), "--base-name", "tiny", "--kind", "critic"]
+    done = CliRunner().invoke(cli.app, [*line, "--data-dir", str(tmp_path)])
+    assert (done.exit_code, done.stdout.strip()) == (0, "critic@1"), done.output
+    card = read(tmp_path / "adapters/critic@1").card
+    assert (card.run, card.step, card.calibration) == ("run7", 4, calibration)
