@@ -23,6 +23,7 @@ from memory.recent import Recent
 from memory.trajectories import SqlTrajectoryStore, TrajectoryStore
 from server.adapters.registry import Registry
 from server.adapters.replicas import Replicas
+from server.adapters.routing import Routing
 from server.adapters.service import Adapters
 from server.engine.client import EngineClient
 from server.engine.link import EngineLink
@@ -46,6 +47,8 @@ class Parts:
     metrics: Metrics
     link: EngineLink
     adapters: Adapters
+    routing: Routing
+    """Of these adapters."""
     store: TrajectoryStore
     outbox: Outbox
     sandbox: Sandbox | None
@@ -102,6 +105,7 @@ async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Part
             refiner = Refiner(
                 graph=build_graph(saver),
                 policy=_policy(settings, link, stack),
+                routing=adapters.routing,
                 adapters=adapters,
                 sandbox=sandbox,
                 outbox=outbox,
@@ -115,6 +119,7 @@ async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Part
             metrics=metrics,
             link=link,
             adapters=adapters,
+            routing=adapters.routing,
             store=store,
             outbox=outbox,
             sandbox=sandbox,

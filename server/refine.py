@@ -26,7 +26,8 @@ from agent.trajectory import trajectory
 from memory.experience import ExperienceStore
 from memory.recent import Key, Recent
 from memory.records import Attempt, Sampling, TestSource, Totals, Trajectory
-from server.adapters.service import Adapters, Models
+from server.adapters.routing import Models, Routing
+from server.adapters.service import Adapters
 from server.adapters.watch import Ending
 from server.errors import ApiError, bad_request, context_too_long, not_ready
 from server.learning import Learning, Lesson
@@ -89,6 +90,7 @@ class Refiner:
 
     graph: Graph
     policy: Policy
+    routing: Routing
     adapters: Adapters
     sandbox: Sandbox
     outbox: Outbox
@@ -141,7 +143,7 @@ class Refiner:
     ) -> Answer:
         """Refine and store the trajectory, also when cancelled. The version, if none is given the live one, stays the
         same until the end. Raises ApiError when there is nothing to answer."""
-        with self.adapters.pinned(version) as models:
+        with self.routing.pinned(version) as models:
             chosen = replace(request, sampling=replace(request.sampling, model=models.actor))
             return await self._run(chosen, models, tenant, tell)
 
@@ -153,7 +155,7 @@ class Refiner:
         services = Services(
             policy=self.policy,
             sandbox=self.sandbox,
-            critic=VerdictTokenCritic(self.policy, models.critic, self.adapters.calibration(models.critic)),
+            critic=VerdictTokenCritic(self.policy, models.critic, self.routing.calibration(models.critic)),
             run=run,
             recall=Recall(memory.experiences, tenant, memory.settings) if memory else None,
             recent=memory.recent.recent(session) if memory else (),
@@ -173,8 +175,8 @@ class Refiner:
             raise
         except EngineRefused as error:
             detail = str(error)
-            if error.status == 404 and self.adapters.knows(models.actor):
-                self.adapters.lost(models.actor)
+            if error.status == 404 and self.routing.knows(models.actor):
+                self.routing.lost(models.actor)
                 raise not_ready(f"the engine has lost {models.actor}; it is loaded again", 10.0) from error
             raise bad_request(f"the engine refused the request: {error.body[:300]}") from error
         except EngineUnavailable as error:

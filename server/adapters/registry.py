@@ -42,6 +42,9 @@ class State(StrEnum):
     """Not loaded any more; its folder is kept for a while."""
 
 
+ROUTABLE = (State.PROVED, State.LIVE)
+"""In which requests may be sent to a version, if it is loaded too."""
+
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.CANDIDATE: frozenset({State.PROVED, State.REFUSED, State.RETIRED}),
     State.PROVED: frozenset({State.LIVE, State.REFUSED, State.RETIRED}),

@@ -1,7 +1,7 @@
-"""What the server does with versions: choose one per request, load, prove, promote, roll back, let go.
+"""The life of versions: load, prove, promote, roll back, let go.
 
 Traffic never waits for any of this: a version is loaded and proved beside the live one, and going live is one write of
-the pointer. A request that has begun keeps its version; one that is let go is unloaded when nothing uses it any more.
+the pointer. One that is let go is unloaded when no request uses it any more (server/adapters/routing.py).
 """
 
 from __future__ import annotations
@@ -10,43 +10,30 @@ import asyncio
 import logging
 import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict, replace
 
-from agent.adapters import KINDS, Kind, check, check_shape, kind_of
-from agent.calibration import Calibration
+from agent.adapters import KINDS, Kind, check, check_shape
 from agent.errors import AdapterError, EngineUnavailable
 from agent.evaluation import GateReport
 from server.adapters.probe import Bounds, Proof, prove
 from server.adapters.promotion import Decision, decide
-from server.adapters.registry import Entry, IllegalTransition, Registry, State
+from server.adapters.registry import ROUTABLE, Entry, IllegalTransition, Registry, State
 from server.adapters.replicas import Replicas, unsupported
+from server.adapters.routing import Models, Routing
 from server.adapters.settings import AdapterSettings
 from server.adapters.watch import Ending, Watch
 from server.engine.link import EngineLink
 from server.errors import ApiError, bad_request, not_ready
 from server.metrics import Metrics
 
-BASE = "base"
-"""The base model, as `burnish.version`."""
 _PAST = 10
 """Former live versions that are remembered."""
 _LEFT_S = 86_400.0
 """A version that is being written for longer is never finished."""
 _VERDICTS = {True: "passed", False: "failed", None: "unverified"}
-_ROUTABLE = (State.PROVED, State.LIVE)
 
 _log = logging.getLogger("burnish.adapters")
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """What one trajectory is answered with, by the engine's names."""
-
-    actor: str
-    critic: str
 
 
 class Adapters:
@@ -65,6 +52,7 @@ class Adapters:
         watch: Watch | None = None,
     ) -> None:
         self.registry = registry
+        self.routing = Routing(registry, link)
         self._replicas = replicas
         self._link = link
         self._settings = settings
@@ -72,14 +60,9 @@ class Adapters:
         self._max_rank = max_rank
         self._base_digest = base_digest
         self._watch = watch or Watch(settings)
-        self._base: str | None = None
         self._bounds = Bounds(cap=settings.probe_cap, floor=settings.probe_floor)
-        self._loaded: set[str] = set()
-        self._pins: Counter[str] = Counter()
-        self._freed = asyncio.Event()
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._letting_go: set[str] = set()
 
     def start(self) -> None:
         """Look after the versions from now on."""
@@ -90,83 +73,6 @@ class Adapters:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def choose(self, version: str | None) -> Models:
-        """What answers now: the live versions, or the actor that a request names. Raises ApiError 400 or 503."""
-        base = self._base_name
-        if base is None:
-            raise not_ready("the engine has not told its model yet", 5.0)
-        live = self.registry.live()
-        actor, critic = live.actor, live.critic
-        if version is not None and version not in (BASE, base):
-            known = self.routable("actor")
-            if version not in known:
-                raise bad_request(
-                    f"there is no version {version!r}; choose one of: {', '.join([BASE, *known])}",
-                    param="burnish.version",
-                )
-            actor = version
-        elif version is not None:
-            actor = None
-        return Models(
-            actor=actor if actor is not None and self.is_routable(actor) else base,
-            critic=critic if critic is not None and self.is_routable(critic) else base,
-        )
-
-    @contextmanager
-    def pinned(self, version: str | None) -> Iterator[Models]:
-        """`choose`, and keep what was chosen loaded until the context ends."""
-        models = self.choose(version)
-        with self.using(models.actor), self.using(models.critic):
-            yield models
-
-    @contextmanager
-    def using(self, name: str) -> Iterator[None]:
-        """Keep a version loaded while the context lasts; any model's name will do."""
-        self._pins[name] += 1
-        try:
-            yield
-        finally:
-            self._pins[name] -= 1
-            self._freed.set()
-
-    def calibration(self, critic: str) -> Calibration | None:
-        """How what a critic says becomes a probability; None for the base model, and where it was never fitted."""
-        adapter = self.registry.adapter(critic) if critic in self._loaded else None
-        return adapter.card.calibration if adapter is not None else None
-
-    def is_routable(self, name: str) -> bool:
-        """Whether requests may be sent to it: proved, loaded everywhere, and not being let go."""
-        if name not in self._loaded or name in self._letting_go:
-            return False
-        entry = self.registry.find(name)
-        return entry is not None and entry.state in _ROUTABLE
-
-    def routable(self, kind: Kind | None = None) -> list[str]:
-        """The versions that requests may name, live ones first."""
-        live = self.registry.live()
-        names = [name for name in self.registry.names() if self.is_routable(name)]
-        names.sort(key=lambda name: name not in (live.actor, live.critic))
-        return [name for name in names if kind is None or kind_of(name) == kind]
-
-    def knows(self, name: str) -> bool:
-        """Whether it is a version of this data directory."""
-        return name in self.registry.names()
-
-    def serves(self, name: str) -> bool:
-        """Whether a model that the engine lists may be asked for by its name."""
-        return not self.knows(name) or self.is_routable(name)
-
-    def live(self) -> tuple[str, ...]:
-        """The live versions that requests are sent to."""
-        pointer = self.registry.live()
-        return tuple(name for name in (pointer.actor, pointer.critic) if name is not None and self.is_routable(name))
-
-    def lost(self, name: str) -> None:
-        """The engine says that it has no such model: it is loaded again soon, and not asked meanwhile."""
-        if name in self._loaded:
-            _log.error("the engine has lost %s", name)
-            self._loaded.discard(name)
 
     def saw(self, models: Models, ending: Ending) -> None:
         """Take note of how a refined request ended, for the watch over promotions."""
@@ -179,7 +85,7 @@ class Adapters:
         reason, also kept), 503."""
         async with self._lock:
             entry = self._find(name)
-            if self.is_routable(name):
+            if self.routing.is_routable(name):
                 return entry
             await self._check_engine()
             if entry.state not in (State.CANDIDATE, State.PROVED, State.LIVE):
@@ -196,7 +102,7 @@ class Adapters:
             if wrong is not None:
                 self._refuse(name, f"{wrong.result}: {wrong.reason}", proof=told)
                 raise ApiError(409, "not_proved", f"{name} is not proved ({wrong.result}): {wrong.reason}")
-            self._loaded.add(name)
+            self.routing.loaded.add(name)
             if entry.state is not State.LIVE:
                 self.registry.become(name, State.PROVED, proof=told)
             self._count("proved")
@@ -216,7 +122,7 @@ class Adapters:
             live = self.registry.live()
             if live.of(kind) == name:
                 return entry
-            if not self.is_routable(name):
+            if not self.routing.is_routable(name):
                 raise ApiError(
                     409,
                     "not_proved",
@@ -248,7 +154,7 @@ class Adapters:
             if bad is None:
                 raise ApiError(409, "nothing_to_roll_back", f"no {kind} is live: the base model answers")
             past = list(live.before(kind))
-            while past and past[0] is not None and not self.is_routable(past[0]):
+            while past and past[0] is not None and not self.routing.is_routable(past[0]):
                 past.pop(0)
             good = past.pop(0) if past else None
             self._point(kind, good, tuple(past))
@@ -265,9 +171,9 @@ class Adapters:
         try:
             self.registry.scan()
             served, *_ = await self._replicas.clients[0].models()
-            self._base = served.name
+            self.routing.told_base = served.name
             async with self._lock:
-                self._loaded.clear()
+                self.routing.loaded.clear()
                 if served.vllm:
                     await self._restore()
         except EngineUnavailable as error:
@@ -293,12 +199,12 @@ class Adapters:
         self.registry.scan()
         if not self.registry.names():
             return
-        self._base = (await self._link.look())[0].name
+        self.routing.told_base = (await self._link.look())[0].name
         if not self._link.is_vllm:
             return
         async with self._lock:
             held = await self._replicas.holding()
-            self._loaded &= set(held)
+            self.routing.loaded &= set(held)
             await self._restore()
         await self._delete(set(held))
 
@@ -307,7 +213,7 @@ class Adapters:
         for kind in KINDS:
             for name in self._wanted(kind):
                 entry = self.registry.find(name)
-                if entry is None or name in self._loaded or name in self._letting_go or self._foreign(entry):
+                if entry is None or name in self.routing.loaded or name in self.routing.leaving or self._foreign(entry):
                     continue
                 try:
                     self._check_folder(entry)
@@ -318,7 +224,7 @@ class Adapters:
                     continue
                 wrong = next((proof for proof in proofs if proof.result == "failed"), None)
                 if wrong is None:  # one that was proved once and is near the noise now is not refused for that
-                    self._loaded.add(name)
+                    self.routing.loaded.add(name)
                     continue
                 live = self.registry.live()
                 if live.of(kind) == name:
@@ -326,11 +232,7 @@ class Adapters:
                     self._point(kind, past[0] if past else None, past[1:])
                     self._count("rolled_back")
                 self._refuse(name, f"{wrong.result} after the engine's start: {wrong.reason}")
-        self._metrics.adapters_loaded.set(len(self._loaded))
-
-    @property
-    def _base_name(self) -> str | None:
-        return self._base or self._link.base_name
+        self._metrics.adapters_loaded.set(len(self.routing.loaded))
 
     def _find(self, name: str) -> Entry:
         entry = self.registry.find(name)
@@ -342,7 +244,7 @@ class Adapters:
         return entry
 
     async def _check_engine(self) -> None:
-        self._base = (await self._link.base()).name
+        self.routing.told_base = (await self._link.base()).name
         if not self._link.is_vllm:
             raise unsupported(f"the engine at {self._link.client.url} does not say that it is vLLM")
 
@@ -355,7 +257,7 @@ class Adapters:
 
     def _foreign(self, entry: Entry) -> str:
         """Why it does not belong to the served base model; empty if it does."""
-        card, base, digest = entry.adapter.card, self._base_name, self._base_digest()
+        card, base, digest = entry.adapter.card, self.routing.base, self._base_digest()
         if base is not None and card.base != base:
             return f"{card.name} was trained on {card.base}; the engine serves {base}"
         if digest and card.base_digest and card.base_digest != digest:
@@ -370,7 +272,7 @@ class Adapters:
         self._count("loaded")
 
     async def _prove(self, entry: Entry, *, cache: bool = True) -> list[Proof]:
-        base = self._base_name or entry.adapter.card.base
+        base = self.routing.base or entry.adapter.card.base
         try:
             return [
                 await prove(client, entry.adapter, base, self._bounds, cache=cache) for client in self._replicas.clients
@@ -387,7 +289,7 @@ class Adapters:
             )
         if report.candidate != name:
             raise bad_request(f"the report is about {report.candidate}, not {name}", param="candidate")
-        now = self.registry.live().of(kind) or self._base_name
+        now = self.registry.live().of(kind) or self.routing.base
         if report.against != now:
             raise ApiError(
                 409,
@@ -411,7 +313,7 @@ class Adapters:
                 self.registry.become(name, State.RETIRED, f"beyond the {self._settings.keep} versions kept loaded")
                 self._count("retired")
                 self._let_go(name)
-        self._metrics.adapters_loaded.set(len(self._loaded))
+        self._metrics.adapters_loaded.set(len(self.routing.loaded))
 
     def _wanted(self, kind: Kind) -> list[str]:
         """The versions to be kept loaded; what a rollback goes back to is always among them."""
@@ -420,28 +322,26 @@ class Adapters:
         return order[: self._settings.keep] + [name for name in order[self._settings.keep :] if name in back]
 
     def _let_go(self, name: str) -> None:
-        self._letting_go.add(name)
+        self.routing.leaving.add(name)
         self._spawn(self._unload(name))
 
     async def _unload(self, name: str) -> None:
         """Nothing is sent to it any more: wait for what was, then unload it everywhere and see that it is gone."""
         try:
-            while self._pins[name] > 0:
-                self._freed.clear()
-                await self._freed.wait()
+            await self.routing.free(name)
             async with self._lock:
                 entry = self.registry.find(name)
-                if entry is not None and entry.state in _ROUTABLE:
+                if entry is not None and entry.state in ROUTABLE:
                     return
                 await self._replicas.unload(name)
-                self._loaded.discard(name)
+                self.routing.loaded.discard(name)
                 await self._link.look()
                 _log.info("%s is unloaded", name)
         except (EngineUnavailable, ApiError) as error:
             _log.warning("%s is not unloaded now: %s", name, error)
         finally:
-            self._letting_go.discard(name)
-            self._metrics.adapters_loaded.set(len(self._loaded))
+            self.routing.leaving.discard(name)
+            self._metrics.adapters_loaded.set(len(self.routing.loaded))
 
     async def _delete(self, held: set[str]) -> None:
         """Remove folders of versions that no engine holds, nothing goes back to and that were let go long ago; and what
@@ -452,7 +352,7 @@ class Adapters:
         for entry in self.registry.entries():
             name = entry.adapter.name
             gone = entry.state in (State.REFUSED, State.RETIRED)
-            if not gone or name in held or name in needed or self._pins[name]:
+            if not gone or name in held or name in needed or self.routing.in_use(name):
                 continue
             if time.time() - entry.mark.changed > self._settings.grace_days * 86_400:
                 trash = entry.adapter.folder.with_name(f".{name}.deleted")

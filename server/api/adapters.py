@@ -115,7 +115,7 @@ def _entry(parts: Parts, entry: Entry) -> dict[str, Any]:
         "state": entry.state,
         "reason": entry.mark.reason,
         "changed": entry.mark.changed,
-        "loaded": parts.adapters.is_routable(entry.adapter.name),
+        "loaded": parts.routing.is_routable(entry.adapter.name),
         "card": to_plain(entry.adapter.card),
         "gate": entry.mark.gate,
         "proof": entry.mark.proof,

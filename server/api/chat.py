@@ -64,7 +64,7 @@ async def _served_model(chat: ChatRequest, base: str, parts: Parts) -> str:
     404 that lists the models, 400 that lists the versions."""
     name, version = chat.model, chat.options.version
     if name == REFINED_MODEL:
-        return base if version is None else parts.adapters.choose(version).actor
+        return base if version is None else parts.routing.choose(version).actor
     if version is not None:
         raise bad_request(f"burnish.version goes with the model {REFINED_MODEL!r}", param="burnish.version")
     names = _names(parts)
@@ -79,7 +79,7 @@ async def _served_model(chat: ChatRequest, base: str, parts: Parts) -> str:
 
 def _names(parts: Parts) -> list[str]:
     """The engine's models, without versions that are not proved or are being let go."""
-    return [model.name for model in parts.link.listed if parts.adapters.serves(model.name)]
+    return [model.name for model in parts.link.listed if parts.routing.serves(model.name)]
 
 
 def _route(chat: ChatRequest) -> tuple[bool, str]:

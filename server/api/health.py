@@ -46,7 +46,7 @@ async def ready(parts: PartsOf) -> JSONResponse:
 @router.get("/version")
 async def versions(parts: PartsOf) -> dict[str, Any]:
     """Server, API, model and its live versions."""
-    return {"server": version("burnish"), "api": "v1", "model": parts.link.base_name, "live": parts.adapters.live()}
+    return {"server": version("burnish"), "api": "v1", "model": parts.link.base_name, "live": parts.routing.live()}
 
 
 @router.get("/metrics")

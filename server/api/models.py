@@ -48,8 +48,8 @@ async def _entries(parts: Parts) -> list[dict[str, Any]]:
         await link.look()
     base = link.base_name
     context = link.listed[0].context_length if link.listed else None
-    names = [model.name for model in link.listed if parts.adapters.serves(model.name)] or ([base] if base else [])
-    live = parts.adapters.live()
+    names = [model.name for model in link.listed if parts.routing.serves(model.name)] or ([base] if base else [])
+    live = parts.routing.live()
     names.sort(key=lambda name: (name != base, name not in live))
     return [_entry(REFINED_MODEL, base, context)] + [
         _entry(name, None if name == base else base, context) for name in names

@@ -39,7 +39,7 @@ async def pass_through(request: Request, parts: Parts, chat: ChatRequest, body: 
         ]
     opened = AsyncExitStack()
     try:
-        opened.enter_context(parts.adapters.using(body["model"]))
+        opened.enter_context(parts.routing.using(body["model"]))
         response = await opened.enter_async_context(parts.link.client.forward("/v1/chat/completions", sent))
         if response.status_code >= 400:
             raise _engine_error(response.status_code, (await response.aread()).decode(errors="replace"))

@@ -22,7 +22,7 @@ async def tokenize(request: Request, parts: PartsOf, tenant: Tenant) -> Response
     base = await parts.link.base()
     if not base.vllm:
         raise ApiError(404, "not_found", "the engine is not vLLM and does not tell how it cuts text into tokens")
-    if body.get("model") in (None, REFINED_MODEL) or parts.adapters.knows(str(body["model"])):
+    if body.get("model") in (None, REFINED_MODEL) or parts.routing.knows(str(body["model"])):
         body = {**body, "model": base.name}
     try:
         response = await parts.link.client.http.post("/tokenize", json=body, timeout=30.0)

@@ -229,7 +229,7 @@ async def test_what_the_engine_lost_is_a_503_and_comes_back(tmp_path: Path) -> N
         response = await server.chat()
         assert response.status_code == 503 and "loaded again" in response.text
         assert "retry-after" in response.headers
-        await eventually(lambda: server.parts.adapters.is_routable("actor@1"))
+        await eventually(lambda: server.parts.routing.is_routable("actor@1"))
         assert (await server.chat()).json()["burnish"]["model_version"] == "actor@1"
 
 
@@ -311,5 +311,5 @@ async def test_a_stream_whose_reader_leaves_frees_its_version(tmp_path: Path) ->
             async for line in response.aiter_lines():
                 assert json.loads(line.removeprefix("data: "))["model"] == "actor@1"
                 break
-            assert server.parts.adapters._pins["actor@1"] == 1
-        await eventually(lambda: not server.parts.adapters._pins["actor@1"])
+            assert server.parts.routing.in_use("actor@1")
+        await eventually(lambda: not server.parts.routing.in_use("actor@1"))

@@ -172,6 +172,6 @@ async def test_a_server_that_starts_again_finds_them(
     """The engine holds them still: loading again is content, and they are proved anew."""
     data_dir, *_ = versions
     async with server_over(real_engine, data_dir, adapters={"keep": 1}) as server:
-        live = server.parts.adapters.live()
+        live = server.parts.routing.live()
         assert len(live) == 1
         assert (await server.answer()).json()["burnish"]["model_version"] == live[0]

@@ -18,7 +18,8 @@ from agent.calibration import Calibration
 from agent.evaluation import GateReport, GateResult
 from server.adapters.registry import Registry, State
 from server.adapters.replicas import Replicas
-from server.adapters.service import Adapters, Models
+from server.adapters.routing import Models
+from server.adapters.service import Adapters
 from server.adapters.settings import AdapterSettings
 from server.adapters.watch import Ending
 from server.engine.client import EngineClient
@@ -98,19 +99,21 @@ async def test_from_the_disk_to_live_and_back(tmp_path: Path) -> None:
     engine = LoraEngine()
     first, second = published(tmp_path), published(tmp_path, shift=0.7)
     async with adapters_of(tmp_path, engine) as adapters:
-        assert adapters.choose(None) == Models(MODEL, MODEL)
+        assert adapters.routing.choose(None) == Models(MODEL, MODEL)
         assert (await adapters.load("actor@1")).state is State.PROVED
-        assert adapters.choose(None).actor == MODEL and adapters.choose("actor@1").actor == "actor@1"
+        assert adapters.routing.choose(None).actor == MODEL and adapters.routing.choose("actor@1").actor == "actor@1"
         assert (await adapters.promote("actor@1", report("actor@1", MODEL))).state is State.LIVE
-        assert adapters.choose(None) == Models("actor@1", MODEL) and adapters.choose("base").actor == MODEL
+        assert (
+            adapters.routing.choose(None) == Models("actor@1", MODEL) and adapters.routing.choose("base").actor == MODEL
+        )
         await adapters.load("actor@2")
         await adapters.promote("actor@2", report("actor@2", "actor@1"))
         assert (state(adapters, first), state(adapters, second)) == (State.PROVED, State.LIVE)
-        assert adapters.live() == ("actor@2",) and adapters.routable() == ["actor@2", "actor@1"]
+        assert adapters.routing.live() == ("actor@2",) and adapters.routing.routable() == ["actor@2", "actor@1"]
         assert await adapters.rollback("actor") == ("actor@2", "actor@1")
-        assert adapters.choose(None).actor == "actor@1" and state(adapters, second) is State.PROVED
+        assert adapters.routing.choose(None).actor == "actor@1" and state(adapters, second) is State.PROVED
         assert await adapters.rollback("actor") == ("actor@1", None)
-        assert adapters.choose(None).actor == MODEL
+        assert adapters.routing.choose(None).actor == MODEL
         with pytest.raises(ApiError, match="no actor is live"):
             await adapters.rollback("actor")
         assert engine.loads == 2
@@ -128,13 +131,13 @@ async def test_the_critic_is_promoted_on_its_own(tmp_path: Path) -> None:
     calibration = Calibration(bias=1.0, verdict=0.5, surprise=-0.5, usual=3.0)
     published(tmp_path, "critic", calibration=calibration)
     async with adapters_of(tmp_path, LoraEngine()) as adapters:
-        assert adapters.calibration("critic@1") is None, "it is not loaded"
+        assert adapters.routing.calibration("critic@1") is None, "it is not loaded"
         await adapters.load("critic@1")
         await adapters.promote("critic@1", report("critic@1", MODEL))
-        assert adapters.choose(None) == Models(MODEL, "critic@1")
-        assert adapters.calibration("critic@1") == calibration and adapters.calibration(MODEL) is None
+        assert adapters.routing.choose(None) == Models(MODEL, "critic@1")
+        assert adapters.routing.calibration("critic@1") == calibration and adapters.routing.calibration(MODEL) is None
         with pytest.raises(ApiError, match=r"choose one of: base$"):
-            adapters.choose("critic@1")
+            adapters.routing.choose("critic@1")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +166,7 @@ async def test_what_is_not_proved_is_refused_and_let_go(
         with pytest.raises(ApiError, match="load it first"):
             await adapters.promote("actor@1", None, force=True)
         with pytest.raises(ApiError, match="there is no version 'actor@1'; choose one of: base"):
-            adapters.choose("actor@1")
+            adapters.routing.choose("actor@1")
 
 
 async def test_changed_bytes_never_reach_the_engine(tmp_path: Path) -> None:
@@ -193,7 +196,7 @@ async def test_a_refused_version_may_try_again(tmp_path: Path) -> None:
             await adapters.load("actor@1")
         engine.confused.clear()
         assert (await adapters.load("actor@1")).state is State.PROVED
-        await eventually(lambda: adapters.is_routable("actor@1"))
+        await eventually(lambda: adapters.routing.is_routable("actor@1"))
         assert "actor@1" in engine.held
 
 
@@ -219,7 +222,7 @@ async def test_the_gate_refuses_and_says_why(tmp_path: Path) -> None:
         entry = adapters.registry.find("actor@1")
         assert entry is not None and entry.state is State.REFUSED
         assert entry.mark.gate is not None and entry.mark.gate["difference"]["estimate"] < 0
-        assert adapters.choose(None).actor == MODEL
+        assert adapters.routing.choose(None).actor == MODEL
         await eventually(lambda: engine.held == {})
 
 
@@ -230,7 +233,7 @@ async def test_force_leaves_the_gate_out_but_not_the_proof(tmp_path: Path) -> No
             await adapters.promote("actor@1", None, force=True)
         await adapters.load("actor@1")
         assert (await adapters.promote("actor@1", None, force=True)).mark.gate == {"forced": True}
-        assert adapters.choose(None).actor == "actor@1"
+        assert adapters.routing.choose(None).actor == "actor@1"
 
 
 async def test_a_request_keeps_its_version_and_unloading_waits_for_it(tmp_path: Path) -> None:
@@ -241,17 +244,17 @@ async def test_a_request_keeps_its_version_and_unloading_waits_for_it(tmp_path: 
         for name in ("actor@1", "actor@2"):
             await adapters.load(name)
             await adapters.promote(name, None, force=True)
-        with adapters.pinned("actor@1") as models:
+        with adapters.routing.pinned("actor@1") as models:
             await adapters.load("actor@3")
             await adapters.promote("actor@3", None, force=True)
             assert models.actor == "actor@1" and state(adapters, "actor@1") is State.RETIRED
-            assert not adapters.is_routable("actor@1")
+            assert not adapters.routing.is_routable("actor@1")
             await asyncio.sleep(0.2)
             assert "actor@1" in engine.held
         await eventually(lambda: set(engine.held) == {"actor@2", "actor@3"})
         assert (tmp_path / "adapters" / "actor@1").is_dir()
         with pytest.raises(ApiError, match="choose one of: base, actor@3, actor@2"):
-            adapters.choose("actor@1")
+            adapters.routing.choose("actor@1")
 
 
 async def test_folders_go_late_and_never_while_needed(tmp_path: Path) -> None:
@@ -297,9 +300,12 @@ async def test_a_restarted_engine_has_everything_before_traffic(tmp_path: Path) 
         engine.forget()
         await adapters.prepare()
         assert set(engine.held) == {"actor@1", "actor@2", "critic@1"}
-        assert adapters.choose(None) == Models("actor@1", "critic@1")
+        assert adapters.routing.choose(None) == Models("actor@1", "critic@1")
     async with adapters_of(tmp_path, engine) as again:
-        assert again.choose(None) == Models("actor@1", "critic@1") and again.routable("actor") == ["actor@1", "actor@2"]
+        assert again.routing.choose(None) == Models("actor@1", "critic@1") and again.routing.routable("actor") == [
+            "actor@1",
+            "actor@2",
+        ]
 
 
 async def test_a_live_version_that_a_restarted_engine_answers_wrongly_is_rolled_back(tmp_path: Path) -> None:
@@ -313,7 +319,7 @@ async def test_a_live_version_that_a_restarted_engine_answers_wrongly_is_rolled_
         engine.forget()
         engine.confused["actor@2"] = MODEL
         await adapters.prepare()
-        assert adapters.choose(None).actor == "actor@1" and state(adapters, "actor@2") is State.REFUSED
+        assert adapters.routing.choose(None).actor == "actor@1" and state(adapters, "actor@2") is State.REFUSED
         assert read_live(tmp_path / "adapters").actor == "actor@1"
 
 
@@ -325,9 +331,9 @@ async def test_an_external_engine_that_was_restarted_gets_them_again(tmp_path: P
         await adapters.promote("actor@1", None, force=True)
         adapters.start()
         engine.forget()
-        adapters.lost("actor@1")
-        assert adapters.choose(None).actor == MODEL
-        await eventually(lambda: adapters.choose(None).actor == "actor@1")
+        adapters.routing.lost("actor@1")
+        assert adapters.routing.choose(None).actor == MODEL
+        await eventually(lambda: adapters.routing.choose(None).actor == "actor@1")
         assert "actor@1" in engine.held
 
 
@@ -344,7 +350,7 @@ async def test_an_engine_that_is_down_costs_the_start_nothing(tmp_path: Path) ->
     )
     await adapters.prepare()
     with pytest.raises(ApiError) as refusal:
-        adapters.choose(None)
+        adapters.routing.choose(None)
     assert refusal.value.status == 503
     await link.client.aclose()
 
@@ -361,7 +367,7 @@ async def test_every_replica_must_be_proved(tmp_path: Path) -> None:
         assert "actor@1" in good.held and "actor@1" in bad.held
         bad.forget()
         await adapters.look_after()
-        assert "actor@1" in bad.held and adapters.is_routable("actor@1")
+        assert "actor@1" in bad.held and adapters.routing.is_routable("actor@1")
 
 
 @pytest.mark.parametrize("engine", [LoraEngine(vllm=False), LoraEngine(runtime_lora=False)])
@@ -371,7 +377,7 @@ async def test_engines_without_adapters_say_so(tmp_path: Path, engine: LoraEngin
         with pytest.raises(ApiError, match="adapters need vLLM") as refusal:
             await adapters.load("actor@1")
         assert refusal.value.status == 409 and state(adapters, "actor@1") is State.CANDIDATE
-        assert adapters.choose(None).actor == MODEL
+        assert adapters.routing.choose(None).actor == MODEL
 
 
 async def test_a_promotion_that_does_worse_is_taken_back_and_marked(tmp_path: Path) -> None:
@@ -385,7 +391,7 @@ async def test_a_promotion_that_does_worse_is_taken_back_and_marked(tmp_path: Pa
         for _ in range(40):
             adapters.saw(Models("actor@1", MODEL), Ending(verified=False, failed=False, seconds=1.0))
         adapters.start()
-        await eventually(lambda: adapters.choose(None).actor == MODEL)
+        await eventually(lambda: adapters.routing.choose(None).actor == MODEL)
         await eventually(lambda: engine.held == {})
         entry = adapters.registry.find("actor@1")
         assert entry is not None and entry.state is State.REFUSED and "0 % of its answers" in entry.mark.reason
@@ -409,5 +415,5 @@ async def test_a_disk_that_takes_nothing_leaves_the_old_version_live(tmp_path: P
         (root / "live.json" / "x").unlink()
         (root / "live.json").rmdir()
         (root / "live.json").write_text(before)
-        assert adapters.choose(None).actor == "actor@1"
+        assert adapters.routing.choose(None).actor == "actor@1"
         assert not list(root.glob(".live*"))
