@@ -15,6 +15,9 @@ NAME = "curves.png"
 _HELD_OUT = "held_out/"
 _LEFT_OUT = {"step", "skipped", "sequences", "tokens", "wanted_tokens", "tokens_seen", "seconds"}
 _COLUMNS = 3
+_PANEL = (4.2, 2.6)
+_EDGE = 0.4
+"""Inches: a panel's width and height, and what is left free above and below them all."""
 _SMOOTHED = 20
 """From this many steps on a mean over a tenth of them is drawn too."""
 
@@ -26,7 +29,9 @@ def draw(run: Path, title: str = "") -> Path | None:
     if not names:
         return None
     rows = math.ceil(len(names) / _COLUMNS)
-    figure = Figure(figsize=(4.2 * _COLUMNS, 2.6 * rows), layout="constrained")
+    height = _PANEL[1] * rows
+    figure = Figure(figsize=(_PANEL[0] * _COLUMNS, height))
+    figure.subplots_adjust(0.05, _EDGE / height, 0.99, 1 - (2 * _EDGE if title else _EDGE) / height, 0.22, 0.55)
     FigureCanvasAgg(figure)
     if title:
         figure.suptitle(title)
@@ -43,6 +48,7 @@ def draw(run: Path, title: str = "") -> Path | None:
             axes.legend(fontsize="small")
         axes.set_title(name, fontsize="medium")
         axes.set_xlabel("step", fontsize="small")
+        axes.ticklabel_format(axis="y", scilimits=(-3, 4))
         axes.grid(alpha=0.3)
     file = run / NAME
     part = file.with_name(f".{NAME}.part")

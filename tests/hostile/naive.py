@@ -116,7 +116,8 @@ def _pytest(code: str, tests: str, folder: Path) -> bool:
     (folder / "solution.py").write_text(code)
     (folder / "test_program.py").write_text("from solution import f\ndef test(): assert f(1) == 2\n")
     line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "test_program.py"]
-    done = subprocess.run(line, cwd=folder, capture_output=True, timeout=_SECONDS, check=False)
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, timeout=_SECONDS, check=False)
     return done.returncode == 0
 
 
