@@ -81,7 +81,7 @@ def logprob_of(candidate: Candidate) -> float | None:
 
 def _calibrated(said: Opinion, program: Written, calibration: Calibration) -> Opinion:
     """With another P(passed); the other three keep their proportions."""
-    passed = calibration.passed(said.passed, program.logprob)
+    passed = calibration.passed(said.passed, program.logprob, program.code)
     rest = said.failed + said.crashes + said.invalid
     if rest <= 0.0:
         return replace(said, passed=passed, failed=1.0 - passed)

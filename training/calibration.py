@@ -1,16 +1,17 @@
 """How good stated probabilities are: order (AUC), squared error (Brier) and calibration (ECE); and what makes them so.
 
-Plain numpy. The fit is Platt's (1999) with a second input, see agent/calibration.py.
+Plain numpy. The fit is Platt's (1999) with further inputs, see agent/calibration.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.calibration import Calibration, log_odds, surprise_of
+from agent.calibration import Calibration, length_of, log_odds, surprise_of
 
 _FOLDS = 5
 _PRIOR = 1.0
@@ -56,20 +57,34 @@ def ece(probabilities: Sequence[float], happened: Sequence[bool], bins: int = 10
     return float(sum(gaps) / len(values))
 
 
-def fit(said: Sequence[float], logprobs: Sequence[float | None], happened: Sequence[bool]) -> Calibration:
-    """The likeliest calibration (Newton's method). `said`: the critic's P(passed); `logprobs`: of the answers, None
-    where not known. Raises ValueError without data."""
-    if not said:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What is known of a program, and whether it passed."""
+
+    said: float
+    """P(passed) by the critic."""
+    logprob: float | None
+    """Of the answer; None: not known."""
+    code: str
+    passed: bool
+    group: str = ""
+    """No fit is measured on groups that it was made from."""
+
+
+def fit(programs: Sequence[Told]) -> Calibration:
+    """The likeliest calibration (Newton's method). Raises ValueError without data."""
+    if not programs:
         raise ValueError("a calibration needs programs whose outcome is known")
-    known = [surprise_of(value) for value in logprobs if value is not None]
-    usual = sum(known) / len(known) if known else 0.0
-    filled = [usual if value is None else surprise_of(value) for value in logprobs]
-    inputs = np.array([[log_odds(one), other] for one, other in zip(said, filled, strict=True)])
+    known = [(surprise_of(one.logprob), length_of(one.code)) for one in programs if one.logprob is not None]
+    usual = np.mean(known, axis=0) if known else np.zeros(2)
+    likely = [usual if one.logprob is None else (surprise_of(one.logprob), length_of(one.code)) for one in programs]
+    inputs = np.array([[log_odds(one.said), *others] for one, others in zip(programs, likely, strict=True)])
     middle, spread = inputs.mean(0), inputs.std(0)
     spread = np.where(spread > 1e-9, spread, 1.0)
     rows = np.column_stack([np.ones(len(inputs)), (inputs - middle) / spread])
-    truth, prior = np.asarray(happened, float), np.diag([1e-6, _PRIOR, _PRIOR])
-    weights = np.zeros(3)
+    truth = np.array([one.passed for one in programs], float)
+    prior = np.diag([1e-6, *[_PRIOR] * inputs.shape[1]])
+    weights = np.zeros(1 + inputs.shape[1])
     for _ in range(_STEPS):
         chance = 1.0 / (1.0 + np.exp(-rows @ weights))
         slope = rows.T @ (truth - chance) - prior @ weights
@@ -77,30 +92,25 @@ def fit(said: Sequence[float], logprobs: Sequence[float | None], happened: Seque
         weights += np.clip(step, -2.0, 2.0)
         if np.abs(step).max() < 1e-9:
             break
-    verdict, surprise = weights[1:] / spread
+    verdict, surprise, length = weights[1:] / spread
     return Calibration(
         bias=float(weights[0] - (weights[1:] * middle / spread).sum()),
         verdict=float(verdict),
         surprise=float(surprise),
-        usual=usual,
+        length=float(length),
+        usual=float(surprise * usual[0] + length * usual[1]),
     )
 
 
-def cross_fitted(
-    said: Sequence[float], logprobs: Sequence[float | None], happened: Sequence[bool], groups: Sequence[str]
-) -> tuple[list[float], list[int]] | None:
+def cross_fitted(programs: Sequence[Told]) -> tuple[list[float], list[int]] | None:
     """Calibrated probabilities, each by a fit on other groups than its own: what they say of the critic holds for
     programs that no fit has seen. And the fold of each, whose values have the same fit. None for fewer than two
     groups."""
-    names = sorted(set(groups))
+    names = sorted({one.group for one in programs})
     if len(names) < 2:
         return None
     fold_of = {name: place % _FOLDS for place, name in enumerate(names)}
-    found = [0.0] * len(said)
-    for fold in set(fold_of.values()):
-        others = [at for at, name in enumerate(groups) if fold_of[name] != fold]
-        made = fit([said[at] for at in others], [logprobs[at] for at in others], [happened[at] for at in others])
-        for at, name in enumerate(groups):
-            if fold_of[name] == fold:
-                found[at] = made.passed(said[at], logprobs[at])
-    return found, [fold_of[name] for name in groups]
+    folds = [fold_of[one.group] for one in programs]
+    fits = {fold: fit([one for one, of in zip(programs, folds, strict=True) if of != fold]) for fold in set(folds)}
+    found = [fits[fold].passed(one.said, one.logprob, one.code) for one, fold in zip(programs, folds, strict=True)]
+    return found, folds

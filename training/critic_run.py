@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from memory.experience import Selection
 from memory.records import Problem, Trajectory
 from memory.trajectories import SqlTrajectoryStore
 from training import adapter
-from training.calibration import cross_fitted, fit
+from training.calibration import Told, cross_fitted, fit
 from training.critic import Asked, Asker, CriticObjective, examples, probabilities, report
 from training.errors import BadData
 from training.families import families, held_out
@@ -96,9 +96,9 @@ async def prepared(
 
 def measured(made: Prepared) -> dict[str, Any]:
     """Write and return the report, on the same programs for all: `zero_shot`, what the base model says; `trained`, what
-    the best checkpoint says; `likelihood`, by the programs' own log-probabilities; `calibrated`, by these and what the
-    checkpoint says together. The latter two are fitted on other families than those they are measured on; the fit on
-    all of them is kept for publishing. Raises BadData where nothing is held out."""
+    the best checkpoint says; `likelihood`, by the programs' own log-probabilities and lengths; `calibrated`, by these
+    and what the checkpoint says together. The latter two are fitted on other families than those they are measured on;
+    the fit on all of them is kept for publishing. Raises BadData where nothing is held out."""
     if not made.unseen:
         raise BadData(
             "nothing is held out, so nothing can be said of the critic; give --unseen, or data.held_out_share"
@@ -113,15 +113,18 @@ def measured(made: Prepared) -> dict[str, Any]:
         said[name] = [row[0] for row in probabilities(model, asked, made.labels)]
         del model
     told = {name: report(programs, chances) for name, chances in said.items()}
-    logprobs, passed = [one.logprob for one in programs], [one.passed for one in programs]
-    for name, words in (("likelihood", [0.5] * len(programs)), ("calibrated", said["trained"])):
-        fitted = cross_fitted(words, logprobs, passed, [one.family for one in programs])
+    calibrated = [
+        Told(said=word, logprob=one.logprob, code=one.code, passed=one.passed, group=one.family)
+        for one, word in zip(programs, said["trained"], strict=True)
+    ]
+    for name, known in (("likelihood", [replace(one, said=0.5) for one in calibrated]), ("calibrated", calibrated)):
+        fitted = cross_fitted(known)
         if fitted is not None:
             told[name] = report(programs, *fitted)
     if chosen and programs:
         kept = {
             "checkpoint": chosen.folder.name,
-            "calibration": asdict(fit(said["trained"], logprobs, passed)),
+            "calibration": asdict(fit(calibrated)),
         }
         replace_text(run.folder / CALIBRATION, json.dumps(kept, indent=1) + "\n")
     replace_text(run.folder / REPORT, json.dumps(told, indent=1) + "\n")

@@ -32,7 +32,7 @@ async def test_where_the_engine_tells_nothing_the_rule_speaks() -> None:
 
 
 async def test_a_calibrated_critic_knows_how_sure_the_writer_was() -> None:
-    calibration = Calibration(bias=1.0, verdict=0.5, surprise=-0.5, usual=2.0)
+    calibration = Calibration(bias=1.0, verdict=0.5, surprise=-0.5, length=0.0, usual=-1.0)
     critic = VerdictTokenCritic(ScriptedPolicy([], opinion=(0.5, 0.25, 0.2, 0.05)), "critic@1", calibration)
     programs = [Written("x = 1", -1.0), Written("x = 2", -30.0), Written("x = 3")]
     sure, unsure, unknown = await critic.judge(CHAT, programs, Run())
@@ -43,6 +43,13 @@ async def test_a_calibrated_critic_knows_how_sure_the_writer_was() -> None:
     for said in (sure, unsure, unknown):
         assert said.passed + said.failed + said.crashes + said.invalid == pytest.approx(1.0)
         assert said.failed / said.crashes == pytest.approx(0.25 / 0.2) and said.by == "critic@1"
+    longer = VerdictTokenCritic(
+        ScriptedPolicy([], opinion=(0.5, 0.25, 0.2, 0.05)), "critic@1", replace(calibration, length=1.0)
+    )
+    short, long, beginning = await longer.judge(
+        CHAT, [Written("x = 1", -30.0), Written("x = 1 + 1 + 1", -30.0), Written("x = 1 + 1 + 1")], Run()
+    )
+    assert long.passed > short.passed and beginning.passed == unknown.passed
     certain = VerdictTokenCritic(ScriptedPolicy([], opinion=(1.0, 0.0, 0.0, 0.0)), "critic@1", calibration)
     (only,) = await certain.judge(CHAT, [Written("x", -100.0)], Run())
     assert only.passed < 1.0 and only.passed + only.failed == pytest.approx(1.0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from agent.calibration import Calibration, log_odds, surprise_of
-from training.calibration import auc, brier, cross_fitted, ece, fit
+from agent.calibration import Calibration, length_of, log_odds, surprise_of
+from training.calibration import Told, auc, brier, cross_fitted, ece, fit
 
 
 def test_auc() -> None:
@@ -40,72 +41,84 @@ def test_ece() -> None:
     assert ece([0.5, 0.5], [True, False]) == 0.0
 
 
-TRUE = Calibration(bias=2.0, verdict=0.5, surprise=-1.0, usual=3.0)
+TRUE = Calibration(bias=-2.0, verdict=0.5, surprise=-1.0, length=1.0, usual=0.25)
 
 
-def drawn(count: int, seed: int = 0) -> tuple[list[float], list[float | None], list[bool]]:
+def drawn(count: int, seed: int = 0) -> list[Told]:
     """Programs that pass as often as TRUE says."""
     draw = random.Random(seed)
-    said = [draw.random() for _ in range(count)]
-    logprobs: list[float | None] = [-40.0 * draw.random() for _ in range(count)]
-    passed = [draw.random() < TRUE.passed(one, other) for one, other in zip(said, logprobs, strict=True)]
-    return said, logprobs, passed
+    made = []
+    for at in range(count):
+        said, logprob, code = draw.random(), -40.0 * draw.random(), "x" * draw.randrange(20, 400)
+        passed = draw.random() < TRUE.passed(said, logprob, code)
+        made.append(Told(said=said, logprob=logprob, code=code, passed=passed, group=f"family{at % 10}"))
+    return made
 
 
 def test_a_calibration_is_worked_by_hand() -> None:
-    at = 2.0 + 0.5 * np.log(3.0) - np.log(11.0)
-    assert TRUE.passed(0.75, -10.0) == pytest.approx(1 / (1 + np.exp(-at)))
-    assert TRUE.passed(0.75, None) == pytest.approx(TRUE.passed(0.75, 1 - np.exp(3.0)))
-    assert TRUE.passed(0.5, -1e300) < 1e-200 and TRUE.passed(1.0, 0.0) > 0.99
+    at = -2.0 + 0.5 * np.log(3.0) - np.log(11.0) + np.log(100.0)
+    assert TRUE.passed(0.75, -10.0, "x" * 99) == pytest.approx(1 / (1 + np.exp(-at)))
+    assert TRUE.passed(0.5, None, "x" * 99) == pytest.approx(1 / (1 + np.exp(1.75)))
+    assert TRUE.passed(0.5, -1e300, "") < 1e-200 and TRUE.passed(1.0, 0.0, "x" * 99) > 0.99
     assert log_odds(0.5) == 0.0 and log_odds(0.0) == pytest.approx(-log_odds(1.0))
 
 
 def test_the_fit_finds_what_the_data_were_drawn_with() -> None:
-    said, logprobs, passed = drawn(20_000)
-    found = fit(said, logprobs, passed)
+    programs = drawn(20_000)
+    found = fit(programs)
     assert found.verdict == pytest.approx(0.5, abs=0.05)
     assert found.surprise == pytest.approx(-1.0, abs=0.1)
-    assert found.bias == pytest.approx(2.0, abs=0.3)
-    assert found.usual == pytest.approx(np.mean([np.log1p(-one) for one in logprobs if one is not None]))
+    assert found.length == pytest.approx(1.0, abs=0.1)
+    assert found.bias == pytest.approx(-2.0, abs=0.5)
+    likely = [found.surprise * surprise_of(one.logprob or 0.0) + found.length * length_of(one.code) for one in programs]
+    assert found.usual == pytest.approx(np.mean(likely))
 
 
 def test_the_fit_is_the_top_of_the_likelihood() -> None:
-    """The gradient of the log-likelihood with its prior is nothing there, computed by differences."""
-    said, logprobs, passed = drawn(300, 1)
-    found = fit(said, [None if at % 5 == 0 else one for at, one in enumerate(logprobs)], passed)
-    filled = [1 - np.exp(found.usual) if at % 5 == 0 or one is None else one for at, one in enumerate(logprobs)]
-    spread = np.std([log_odds(one) for one in said]), np.std([surprise_of(one) for one in filled])
+    """The gradient of the log-likelihood with its prior is nothing there, computed by differences. Where the
+    log-probability is not known, both means stand in: an answer that has them is the same."""
+    programs = [replace(one, logprob=None) if at % 5 == 0 else one for at, one in enumerate(drawn(300, 1))]
+    found = fit(programs)
+    known = [(surprise_of(one.logprob), length_of(one.code)) for one in programs if one.logprob is not None]
+    means = np.mean(known, axis=0)
+    rows = np.array(
+        [
+            (log_odds(one.said), *(means if one.logprob is None else (surprise_of(one.logprob), length_of(one.code))))
+            for one in programs
+        ]
+    )
+    passed = np.array([one.passed for one in programs])
 
     def height(**changed: float) -> float:
-        one = Calibration(**{**{name: getattr(found, name) for name in found.__slots__}, **changed})
-        chances = [one.passed(chance, other) for chance, other in zip(said, filled, strict=True)]
-        told = sum(np.log(p if ok else 1 - p) for p, ok in zip(chances, passed, strict=True))
-        return float(told - ((one.verdict * spread[0]) ** 2 + (one.surprise * spread[1]) ** 2) / 2)
+        names = ("verdict", "surprise", "length")
+        weights = np.array([changed.get(name, getattr(found, name)) for name in names])
+        at = changed.get("bias", found.bias) + rows @ weights
+        told = -np.log1p(np.exp(np.where(passed, -at, at))).sum()
+        return float(told - ((weights * rows.std(0)) ** 2).sum() / 2)
 
-    for name, far in (("bias", 1e-3), ("verdict", 1e-3), ("surprise", 1e-3)):
-        for sign in (1, -1):
-            assert height(**{name: getattr(found, name) + sign * far}) < height()
+    for name in ("bias", "verdict", "surprise", "length"):
+        for far in (1e-3, -1e-3):
+            assert height(**{name: getattr(found, name) + far}) < height()
 
 
 def test_few_or_one_sided_data_give_a_calibration_too() -> None:
     for said, passed in (([0.5], [True]), ([0.1, 0.9], [False, False]), ([0.3, 0.7], [False, True])):
-        chance = fit(said, [None] * len(said), passed).passed(0.5, None)
-        assert 0.0 <= chance <= 1.0
+        programs = [Told(said=one, logprob=None, code="x", passed=ok) for one, ok in zip(said, passed, strict=True)]
+        assert 0.0 <= fit(programs).passed(0.5, None, "x") <= 1.0
     with pytest.raises(ValueError, match="outcome is known"):
-        fit([], [], [])
+        fit([])
 
 
 def test_cross_fitted_values_are_of_other_groups() -> None:
-    said, logprobs, passed = drawn(400, 2)
-    groups = [f"family{at % 10}" for at in range(400)]
-    fitted = cross_fitted(said, logprobs, passed, groups)
+    programs = drawn(400, 2)
+    fitted = cross_fitted(programs)
     assert fitted is not None
     found, folds = fitted
-    assert (auc(found, passed, folds) or 0.0) > 0.6
+    assert (auc(found, [one.passed for one in programs], folds) or 0.0) > 0.6
     assert folds == [at % 5 for at in range(400)]
-    theirs = [at for at in range(400) if groups[at] in ("family0", "family5")]  # one fold: places 0 and 5 of 10
-    flipped = [not ok if at in theirs else ok for at, ok in enumerate(passed)]
-    again = cross_fitted(said, logprobs, flipped, groups)
+    theirs = [at for at in range(400) if at % 10 in (0, 5)]  # one fold: places 0 and 5 of 10
+    flipped = [replace(one, passed=one.passed != (at in theirs)) for at, one in enumerate(programs)]
+    again = cross_fitted(flipped)
     assert again is not None and [again[0][at] for at in theirs] == [found[at] for at in theirs]
     assert again[0] != found
-    assert cross_fitted(said, logprobs, passed, ["one"] * 400) is None
+    assert cross_fitted([replace(one, group="one") for one in programs]) is None

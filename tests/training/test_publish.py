@@ -180,7 +180,7 @@ def test_a_version_knows_its_run_and_its_calibration(base: Path, tmp_path: Path,
 
     asyncio.run(keep())
     trained(base, tmp_path / "run7/checkpoints/000004/adapter")
-    calibration = Calibration(bias=0.5, verdict=0.7, surprise=-0.3, usual=3.0)
+    calibration = Calibration(bias=0.5, verdict=0.7, surprise=-0.3, length=0.2, usual=-0.1)
     told = {"checkpoint": "000004", "calibration": asdict(calibration)}
     (tmp_path / "run7/calibration.json").write_text(json.dumps(told))
     line = ["publish", str(tmp_path / given), "--base", str(base), "--base-name", "tiny", "--kind", "critic"]

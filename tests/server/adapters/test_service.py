@@ -128,7 +128,7 @@ async def test_loading_twice_is_content(tmp_path: Path) -> None:
 
 
 async def test_the_critic_is_promoted_on_its_own(tmp_path: Path) -> None:
-    calibration = Calibration(bias=1.0, verdict=0.5, surprise=-0.5, usual=3.0)
+    calibration = Calibration(bias=1.0, verdict=0.5, surprise=-0.5, length=0.25, usual=-0.5)
     published(tmp_path, "critic", calibration=calibration)
     async with adapters_of(tmp_path, LoraEngine()) as adapters:
         assert adapters.routing.calibration("critic@1") is None, "it is not loaded"
