@@ -256,8 +256,7 @@ class SqlTrajectoryStore:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
         except SQLAlchemyError as error:
-            where = self._engine.url.render_as_string(hide_password=True)
-            raise StoreUnavailable(f"trajectory store {where}: {getattr(error, 'orig', None) or error}") from error
+            raise _unavailable(self._engine.url, getattr(error, "orig", None) or error) from error
 
 
 def _engine(url: str) -> sa.Engine:
@@ -269,17 +268,21 @@ def _engine(url: str) -> sa.Engine:
         raise StoreUnavailable(
             "trajectory store: this is no database URL; write sqlite:////FOLDER/FILE or postgresql+psycopg://HOST/NAME"
         ) from error
-    where = parsed.render_as_string(hide_password=True)
     try:
         engine = sa.create_engine(parsed)
     except (SQLAlchemyError, ImportError) as error:
-        raise StoreUnavailable(f"trajectory store {where}: {error}; install its driver, or name another one") from error
+        raise _unavailable(parsed, f"{error}; install its driver, or name another one") from error
     if engine.dialect.is_async:
-        raise StoreUnavailable(
-            f"trajectory store {where}: {engine.driver} is a driver for asyncio, which is not used here; "
-            f"name another one, or none: {parsed.get_backend_name()}://"
+        backend = parsed.get_backend_name()
+        why = (
+            f"{engine.driver} is a driver for asyncio, which is not used here; name another one, or none: {backend}://"
         )
+        raise _unavailable(parsed, why)
     return engine
+
+
+def _unavailable(url: sa.URL, why: object) -> StoreUnavailable:
+    return StoreUnavailable(f"trajectory store {url.render_as_string(hide_password=True)}: {why}")
 
 
 def _fetched(query: sa.Select[Any], connection: sa.Connection) -> Sequence[sa.Row[Any]]:

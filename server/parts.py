@@ -47,8 +47,6 @@ class Parts:
     metrics: Metrics
     link: EngineLink
     adapters: Adapters
-    routing: Routing
-    """Of these adapters."""
     store: TrajectoryStore
     outbox: Outbox
     sandbox: Sandbox | None
@@ -60,6 +58,11 @@ class Parts:
     forgetful: str
     """Why nothing is remembered, where `memories` is None."""
     stopping: bool = False
+
+    @property
+    def routing(self) -> Routing:
+        """Which versions answer a request."""
+        return self.adapters.routing
 
     def need_sandbox(self) -> Sandbox:
         """The sandbox. Raises ApiError 503 that says what to install."""
@@ -105,7 +108,6 @@ async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Part
             refiner = Refiner(
                 graph=build_graph(saver),
                 policy=_policy(settings, link, stack),
-                routing=adapters.routing,
                 adapters=adapters,
                 sandbox=sandbox,
                 outbox=outbox,
@@ -119,7 +121,6 @@ async def open_parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Part
             metrics=metrics,
             link=link,
             adapters=adapters,
-            routing=adapters.routing,
             store=store,
             outbox=outbox,
             sandbox=sandbox,

@@ -26,7 +26,7 @@ from agent.trajectory import trajectory
 from memory.experience import ExperienceStore
 from memory.recent import Key, Recent
 from memory.records import Attempt, Sampling, TestSource, Totals, Trajectory
-from server.adapters.routing import Models, Routing
+from server.adapters.routing import Models
 from server.adapters.service import Adapters
 from server.adapters.watch import Ending
 from server.errors import ApiError, bad_request, context_too_long, not_ready
@@ -90,7 +90,6 @@ class Refiner:
 
     graph: Graph
     policy: Policy
-    routing: Routing
     adapters: Adapters
     sandbox: Sandbox
     outbox: Outbox
@@ -143,7 +142,7 @@ class Refiner:
     ) -> Answer:
         """Refine and store the trajectory, also when cancelled. The version, if none is given the live one, stays the
         same until the end. Raises ApiError when there is nothing to answer."""
-        with self.routing.pinned(version) as models:
+        with self.adapters.routing.pinned(version) as models:
             chosen = replace(request, sampling=replace(request.sampling, model=models.actor))
             return await self._run(chosen, models, tenant, tell)
 
@@ -155,7 +154,7 @@ class Refiner:
         services = Services(
             policy=self.policy,
             sandbox=self.sandbox,
-            critic=VerdictTokenCritic(self.policy, models.critic, self.routing.calibration(models.critic)),
+            critic=VerdictTokenCritic(self.policy, models.critic, self.adapters.routing.calibration(models.critic)),
             run=run,
             recall=Recall(memory.experiences, tenant, memory.settings) if memory else None,
             recent=memory.recent.recent(session) if memory else (),
@@ -175,8 +174,8 @@ class Refiner:
             raise
         except EngineRefused as error:
             detail = str(error)
-            if error.status == 404 and self.routing.knows(models.actor):
-                self.routing.lost(models.actor)
+            if error.status == 404 and self.adapters.routing.knows(models.actor):
+                self.adapters.routing.lost(models.actor)
                 raise not_ready(f"the engine has lost {models.actor}; it is loaded again", 10.0) from error
             raise bad_request(f"the engine refused the request: {error.body[:300]}") from error
         except EngineUnavailable as error:

@@ -34,7 +34,9 @@ from training.errors import CheckpointError
 from training.plan import Plan
 from training.ranks import gathered, rank, ranks, wait
 
-_FOLDER, _LATEST, _COMPLETE, _PROGRESS = "checkpoints", "LATEST", "COMPLETE", "progress.json"
+FOLDER, ADAPTER = "checkpoints", "adapter"
+"""Of a run's folder: RUN/checkpoints/000120/adapter."""
+_LATEST, _COMPLETE, _PROGRESS = "LATEST", "COMPLETE", "progress.json"
 _KEPT = 2
 
 
@@ -71,7 +73,7 @@ class Checkpoint:
     @property
     def adapter(self) -> Path:
         """The adapter's folder, for `adapter.build`."""
-        return self.folder / "adapter"
+        return self.folder / ADAPTER
 
     @property
     def step(self) -> int:
@@ -104,7 +106,7 @@ class Checkpoints:
         """The newest whole checkpoint, or None before there is one. Removes what a killed process left.
 
         Raises CheckpointError if it belongs to something else, or if a file is not what was written."""
-        folder = self._run / _FOLDER
+        folder = self._run / FOLDER
         if rank() == 0:
             for left in folder.iterdir() if folder.is_dir() else ():
                 if not (left.name.isdigit() and (left / _COMPLETE).is_file()):
@@ -123,7 +125,7 @@ class Checkpoints:
         if newest is None:
             return None
         state = json.loads((newest.folder / _PROGRESS).read_text())["state"]
-        chosen = Checkpoint(self._run / _FOLDER / state["best"]) if state["best"] else newest
+        chosen = Checkpoint(self._run / FOLDER / state["best"]) if state["best"] else newest
         self._check(chosen)
         return chosen
 
@@ -145,21 +147,21 @@ class Checkpoints:
                     "and start the same command again: it goes on from there"
                 ) from error
         wait()
-        return Checkpoint(self._run / _FOLDER / name)
+        return Checkpoint(self._run / FOLDER / name)
 
     def _write(self, name: str, moving: Moving, plan: Plan[Any], state: State, randoms: list[Any]) -> None:
-        folder = self._run / _FOLDER
+        folder = self._run / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
         try:
-            adapter.save(moving.model, making / "adapter", self._base_name)
+            adapter.save(moving.model, making / ADAPTER, self._base_name)
             _save(moving.optimiser.state_dict(), making / "optimizer.pt")
             _save(moving.scheduler.state_dict(), making / "scheduler.pt")
             _save(randoms, making / "rng.pt")
             progress = {"state": asdict(state), "plan": plan.state(), "belongs": self._belongs}
             (making / _PROGRESS).write_text(json.dumps(progress, indent=1) + "\n")
             digests = {str(file.relative_to(making)): _digest(file) for file in _files(making)}
-            for path in (*_files(making), making / "adapter"):
+            for path in (*_files(making), making / ADAPTER):
                 _flush(path)
             (making / _COMPLETE).write_text(json.dumps(digests, indent=1) + "\n")
             _flush(making / _COMPLETE)
@@ -179,7 +181,7 @@ class Checkpoints:
     def _whole(self) -> list[Path]:
         """Whole checkpoints, the newest last. LATEST is for readers: a process that dies between the two renames leaves
         it one behind."""
-        folder = self._run / _FOLDER
+        folder = self._run / FOLDER
         found = folder.iterdir() if folder.is_dir() else ()
         return sorted(path for path in found if path.name.isdigit() and (path / _COMPLETE).is_file())
 

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import platformdirs
 import typer
 from pydantic import ValidationError
 from rich.console import Console
@@ -31,6 +30,7 @@ from training.collect import Collected, CollectSettings, collect, refuse_benchma
 from training.curriculum_round import curriculum_round
 from training.endpoint import connected, named
 from training.errors import TrainingError
+from training.places import store_of
 
 _LINE_EVERY_S = 30.0
 
@@ -72,7 +72,7 @@ def command(
     if curriculum is not None and loop:
         raise typer.BadParameter("--loop asks for whole programs, --curriculum for the rest of them; give one of both")
     console = Console(stderr=True)
-    where = store_url or (data_dir or platformdirs.user_data_path("burnish")) / "trajectories.sqlite"
+    where = store_of(data_dir, store_url)
     try:
         problems = load(file)[:limit]
         outcome = asyncio.run(

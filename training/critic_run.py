@@ -122,10 +122,7 @@ def measured(made: Prepared) -> dict[str, Any]:
         if fitted is not None:
             told[name] = report(programs, *fitted)
     if chosen and programs:
-        kept = {
-            "checkpoint": chosen.folder.name,
-            "calibration": asdict(fit(calibrated)),
-        }
+        kept = {"checkpoint": chosen.folder.name, "calibration": asdict(fit(calibrated))}
         replace_text(run.folder / CALIBRATION, json.dumps(kept, indent=1) + "\n")
     replace_text(run.folder / REPORT, json.dumps(told, indent=1) + "\n")
     return told

@@ -18,7 +18,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import platformdirs
 import typer
 from rich.console import Console
 
@@ -33,6 +32,7 @@ from agent.statistics import pass_at_1
 from memory.records import Problem
 from training.endpoint import connected, named
 from training.errors import TrainingError
+from training.places import data_dir_of
 
 
 async def compare(
@@ -104,7 +104,7 @@ def command(
     question = Question(
         samples=samples, temperature=temperature, seed=seed, max_tokens=max_tokens, concurrency=concurrency
     )
-    kept = answers or (data_dir or platformdirs.user_data_path("burnish")) / "evaluations.jsonl"
+    kept = answers or data_dir_of(data_dir) / "evaluations.jsonl"
     try:
         problems = [problem for problem in load(file) if problem.hidden][:limit]
         result = asyncio.run(_run(problems, model, against, question, k or [1], kept, url, api_key, console))

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 
 from training.export import export
-from training.options import Base, BaseName, Config, DataDir, Given, StoreUrl, failures, say, settings_of, store_of
+from training.options import Base, BaseName, Config, DataDir, Given, StoreUrl, failures, say, settings_of
+from training.places import store_of
 
 
 def command(

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import platformdirs
 import typer
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
@@ -44,11 +43,6 @@ def settings_of(
 def problems_of(files: list[Path] | None) -> list[Problem]:
     """Of all the files. Raises ProblemFileError."""
     return [problem for file in files or () for problem in load(file)]
-
-
-def store_of(data_dir: Path | None, url: str | None) -> Path | str:
-    """Location of the trajectory store."""
-    return url or (data_dir or platformdirs.user_data_path("burnish")) / "trajectories.sqlite"
 
 
 def say(console: Console, text: str) -> None:

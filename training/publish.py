@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import peft
-import platformdirs
 import torch
 import typer
 from rich.console import Console
@@ -46,11 +45,11 @@ from memory.experience import Selection
 from memory.trajectories import SqlTrajectoryStore
 from training import adapter
 from training.batch import Batch
+from training.checkpoint import ADAPTER, FOLDER
 from training.critic_run import calibration_of
 from training.errors import PublishError, TrainingError
+from training.places import data_dir_of, store_of
 
-_CHECKPOINTS, _ADAPTER = "checkpoints", "adapter"
-"""Of a run's folder: RUN/checkpoints/000120/adapter."""
 _PROMPTS = 64
 """Beginnings of texts in a probe: many, because what one tells is half noise of arithmetic."""
 _OF_ONE_TEXT = 4
@@ -140,7 +139,7 @@ def probe_of(model: peft.PeftModel, texts: Sequence[Sequence[int]]) -> Probe:
 async def texts_of(data_dir: Path, base: Path, kind: Kind, store_url: str | None = None) -> list[tuple[int, ...]]:
     """Token ids of kept attempts that may be trained on: prompts with answers for an actor, questions about programs
     for a critic. Raises StoreUnavailable."""
-    store = await SqlTrajectoryStore.open(store_url or data_dir / "trajectories.sqlite")
+    store = await SqlTrajectoryStore.open(store_of(data_dir, store_url))
     tokenizer = AutoTokenizer.from_pretrained(base) if kind == "critic" else None
     found: list[tuple[int, ...]] = []
     async with aclosing(store):
@@ -180,10 +179,10 @@ def command(
     if kind not in ("actor", "critic"):
         raise typer.BadParameter("is actor or critic", param_hint="--kind")
     which: Literal["actor", "critic"] = "actor" if kind == "actor" else "critic"
-    where = data_dir or platformdirs.user_data_path("burnish")
-    if checkpoint.name == _ADAPTER and checkpoint.parent.parent.name == _CHECKPOINTS:
+    where = data_dir_of(data_dir)
+    if checkpoint.name == ADAPTER and checkpoint.parent.parent.name == FOLDER:
         checkpoint = checkpoint.parent
-    weights = checkpoint / _ADAPTER if (checkpoint / _ADAPTER).is_dir() else checkpoint
+    weights = checkpoint / ADAPTER if (checkpoint / ADAPTER).is_dir() else checkpoint
     try:
         texts = asyncio.run(texts_of(where, base, which, store_url))
         made = publish(
@@ -328,7 +327,7 @@ def _digest(base: Path) -> str:
 
 def _run_of(checkpoint: Path) -> str:
     """The run's name where the folder lies in one: RUN/checkpoints/000120."""
-    return checkpoint.parent.parent.name if checkpoint.parent.name == _CHECKPOINTS else ""
+    return checkpoint.parent.parent.name if checkpoint.parent.name == FOLDER else ""
 
 
 if __name__ == "__main__":

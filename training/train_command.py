@@ -29,8 +29,8 @@ from training.options import (
     problems_of,
     say,
     settings_of,
-    store_of,
 )
+from training.places import store_of
 from training.ranks import group, rank
 from training.run import Run, best, carry_out
 

@@ -311,5 +311,5 @@ async def test_a_stream_whose_reader_leaves_frees_its_version(tmp_path: Path) ->
             async for line in response.aiter_lines():
                 assert json.loads(line.removeprefix("data: "))["model"] == "actor@1"
                 break
-            assert server.parts.routing.in_use("actor@1")
+            assert server.parts.routing._uses["actor@1"] == 1
         await eventually(lambda: not server.parts.routing.in_use("actor@1"))
