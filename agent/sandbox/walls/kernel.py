@@ -41,6 +41,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _MOUNT_SETATTR = 442
 _LANDLOCK_VERSION = 1
 _LANDLOCK_PATH_BENEATH = 1
+_IO_URING_SETUP, _IO_URING_REGISTER, _REGISTER_BUFFERS = 425, 427, 0
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _CLONE_NUMBER = ctypes.c_long({"x86_64": 56, "aarch64": 220}.get(os.uname().machine, -1))
 
@@ -161,6 +162,29 @@ def landlock_allow(ruleset: int, rule: bytes) -> None:
 def landlock_restrict(ruleset: int) -> None:
     """Put this process and its children to come under `ruleset`. Cannot be undone."""
     _check(_landlock_restrict(ruleset, 0))
+
+
+def pin(ranges: Sequence[tuple[int, int]]) -> int:
+    """Pin memory, given as (address, bytes), as io_uring pins its buffers: until the descriptor that is returned is
+    closed."""
+    ring: int = _libc.syscall(ctypes.c_long(_IO_URING_SETUP), ctypes.c_uint(1), ctypes.create_string_buffer(120))
+    if ring < 0:
+        _check(ring)
+    buffers = b"".join(struct.pack("QQ", *one) for one in ranges)
+    try:
+        _check(
+            _libc.syscall(
+                ctypes.c_long(_IO_URING_REGISTER),
+                ctypes.c_int(ring),
+                ctypes.c_uint(_REGISTER_BUFFERS),
+                buffers,
+                ctypes.c_uint(len(ranges)),
+            )
+        )
+    except OSError:
+        os.close(ring)
+        raise
+    return ring
 
 
 def filter_system_calls(program: Sequence[tuple[int, int, int, int]]) -> None:

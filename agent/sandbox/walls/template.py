@@ -1,11 +1,15 @@
-"""The template: a warm interpreter inside the jail that is forked for every program and every judge.
+"""The template: a warm interpreter inside the jail that is forked for every program, and another one for every judge.
 
 It does nothing else, because every page it writes to between two forks is copied: 2 to 3 microseconds each. The worker
 (its parent) sends it orders and becomes the parent of what it forks. Standard library only.
 
-    worker -> template   one datagram per process: the order, marshalled, with the descriptors 0 to 4 of the process
-    template -> worker   once: sizes of the template (two uint64, bytes: address space, resident); then for each order
-                         the number of the new process, or minus the errno of a failed fork (int32)
+    worker -> template   one datagram per process: the order, marshalled, with the descriptors 0 to 4 of the process.
+                         What is started before {"role": "settle", "pages"} only rehearses: at its end it writes to
+                         descriptor 1 which of its pages are its own. With that order the template has the pages that it
+                         names copied at every fork, and gives up what it does not need to fork
+    template -> worker   once: sizes of the template (two uint64, bytes: address space, resident), with its pagemap
+                         where it has one; then for each order the number of the new process, minus the errno of a
+                         failed fork, or for `settle` 0 (int32)
 """
 
 from __future__ import annotations
@@ -16,16 +20,18 @@ import json
 import marshal
 import os
 import random
+import signal
 import site
 import socket
 import struct
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from agent.sandbox.judge import judge
 from agent.sandbox.program import candidate
-from agent.sandbox.walls import command, probe
+from agent.sandbox.walls import command, kernel, pages, probe
 from agent.sandbox.walls.jail import Allowance, Jail
 
 MAX_MESSAGE = 65536
@@ -49,9 +55,9 @@ and the like would double that; a program that wants them imports them in some 2
 # fmt: on
 
 
-def run(orders: socket.socket, walls: Jail, procfs: int) -> None:
-    """Fork to order until the worker is gone; returns then. `procfs` is a descriptor of /proc."""
-    memory = os.open("self/statm", os.O_RDONLY, dir_fd=procfs)
+def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: int) -> None:
+    """Fork to order until the worker is gone, in this process for candidates and all that is no judge, and in a second
+    one for judges; returns then, in both. `procfs` is a descriptor of /proc."""
     for name in _PREIMPORTED:
         importlib.import_module(name)
     site.setquit()
@@ -59,14 +65,18 @@ def run(orders: socket.socket, walls: Jail, procfs: int) -> None:
     random.seed(0)
     judge.settle()
     candidate.settle()
-    walls.settle()
     gc.collect()
     gc.freeze()
-    total, resident, *_ = map(int, os.pread(memory, 200, 0).split())
-    page = os.sysconf("SC_PAGE_SIZE")
-    os.close(memory)
+    orders, others = candidates, judges
+    if kernel.clone(kernel.CLONE_PARENT) == 0:
+        kernel.die_with_parent(signal.SIGKILL)
+        orders, others = judges, candidates
+    others.close()
+    baseline_bytes = _tell_sizes(orders, procfs)
+    _rehearse(orders, walls, baseline_bytes, procfs)
     os.close(procfs)
-    orders.send(SIZES.pack(total * page, resident * page))
+    walls.settle()
+    orders.send(ANSWER.pack(0))
     while True:
         order, fds, _, _ = socket.recv_fds(orders, MAX_MESSAGE, RESERVED)
         if not order:
@@ -76,14 +86,47 @@ def run(orders: socket.socket, walls: Jail, procfs: int) -> None:
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
-            _become(marshal.loads(order), fds, walls, total * page)
+            _become(marshal.loads(order), fds, walls, baseline_bytes)
         for fd in fds:
             os.close(fd)
         orders.send(ANSWER.pack(pid))
 
 
-def _become(order: dict[str, Any], fds: list[int], walls: Jail, baseline_bytes: int) -> None:
-    """In the new process: confine, close, and run what was asked for. Does not return."""
+def _tell_sizes(orders: socket.socket, procfs: int) -> int:
+    """Returns the bytes of this process's address space."""
+    with open(os.open("self/statm", os.O_RDONLY, dir_fd=procfs), encoding="ascii") as memory:  # noqa: PTH123
+        total, resident, *_ = map(int, memory.read().split())
+    page = os.sysconf("SC_PAGE_SIZE")
+    socket.send_fds(orders, [SIZES.pack(total * page, resident * page)], pages.pagemap(procfs))
+    return total * page
+
+
+def _rehearse(orders: socket.socket, walls: Jail, baseline_bytes: int, procfs: int) -> None:
+    """Fork to order until it is known which pages are to be copied at every fork."""
+    areas = pages.areas(procfs)
+    while True:
+        data, fds, _, _ = socket.recv_fds(orders, MAX_MESSAGE, RESERVED)
+        if not data:
+            raise BrokenPipeError("the worker has ended")
+        order = marshal.loads(data)
+        if order["role"] == "settle":
+            pages.pin(order["pages"])
+            return
+        pid = walls.fork()
+        if pid == 0:
+            walls.settle()
+            fds[2:3] = pages.pagemap(procfs)
+            _become(order, fds, walls, baseline_bytes, areas)
+        for fd in fds:
+            os.close(fd)
+        orders.send(ANSWER.pack(pid))
+
+
+def _become(
+    order: dict[str, Any], fds: list[int], walls: Jail, baseline_bytes: int, areas: Sequence[pages.Area] = ()
+) -> None:
+    """In the new process: confine, close, and run what was asked for; of one that rehearses, tell which pages in
+    `areas` are its own by its pagemap, which is its descriptor 2. Does not return."""
     status = FAILED
     try:
         wanted = order.get("command") or {}
@@ -107,6 +150,8 @@ def _become(order: dict[str, Any], fds: list[int], walls: Jail, baseline_bytes: 
                 status = command.run(wanted)
             case "probe":
                 os.write(3, json.dumps(probe.attempt(probe.Bait(**order["bait"]), walls)).encode())
+        if areas:
+            os.write(1, marshal.dumps(list(pages.own(2, areas))))
     except BaseException:
         traceback.print_exc()
     finally:

@@ -22,14 +22,16 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from agent.sandbox.walls import identity, jail, kernel, template
+from agent.sandbox.walls import identity, jail, kernel, pages, rehearsal, template
 from agent.sandbox.walls.template import ANSWER, MAX_MESSAGE, SIZES
 from agent.sandbox.walls.watch import BusyClock, WallClock, Watched
 
 _TICK = 0.01
+_MOST_PAGES = 4096
+"""That are copied at a fork: what a message holds, and more than any run writes to."""
 _LAST_WORDS_CPU = 0.02
 _LAST_WORDS_WALL = 0.5
 """A process asked for its stack has had the time to tell it after so many seconds of CPU, or of waiting."""
@@ -67,19 +69,24 @@ def main(control_fd: int) -> None:
 def _serve(control: socket.socket, bait: dict[str, Any], build: Callable[[], jail.Jail]) -> None:
     """Build the jail, start the template, show that the walls hold, and serve."""
     load = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    candidates, of_candidates = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    judges, of_judges = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     procfs = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
     walls = build()
     if os.fork() == 0:
         kernel.die_with_parent(signal.SIGKILL)
         control.close()
-        ours.close()
-        template.run(theirs, walls, procfs)
+        candidates.close()
+        judges.close()
+        template.run(of_candidates, of_judges, walls, procfs)
         os._exit(0)
     os.close(procfs)
-    theirs.close()
+    of_candidates.close()
+    of_judges.close()
     forks_freely = walls.starts_processes and not walls.runs_tools
-    worker = _Worker(control, ours, walls, WallClock() if forks_freely else BusyClock(load))
+    clock = WallClock() if forks_freely else BusyClock(load)
+    worker = _Worker(control, _Template(candidates), _Template(judges), walls, clock)
+    worker.settle()
     broken = worker.probe(bait)
     _send(
         control,
@@ -94,14 +101,42 @@ def _serve(control: socket.socket, bait: dict[str, Any], build: Callable[[], jai
     worker.serve()
 
 
-class _Worker:
-    def __init__(self, control: socket.socket, orders: socket.socket, walls: jail.Jail, clock: WallClock) -> None:
-        self._control = control
+class _Template:
+    """One of the two processes that fork, as the worker sees it."""
+
+    def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
+        sizes, self._pagemap, _, _ = socket.recv_fds(orders, SIZES.size, 1)
+        _, resident = SIZES.unpack(sizes)
+        self.resident_mb = resident / (1 << 20)
+
+    def order(self, order: dict[str, Any], fds: Sequence[int] = ()) -> int:
+        """The template's answer. Raises BrokenPipeError."""
+        socket.send_fds(self._orders, [marshal.dumps(order)], list(fds))
+        answer = self._orders.recv(ANSWER.size)
+        if not answer:
+            raise BrokenPipeError("the template has ended")
+        number: int = ANSWER.unpack(answer)[0]
+        return number
+
+    def settle(self, rehearse: Callable[[], list[int]] | None) -> None:
+        """Let it see which pages are written to in a rehearsal, if it is to have one, and make it ready to serve."""
+        written = rehearse() if rehearse is not None and self._pagemap else []
+        shared = [page for fd in self._pagemap for page in written if pages.present(fd, page)]
+        for fd in self._pagemap:
+            os.close(fd)
+        self.order({"role": "settle", "pages": shared[:_MOST_PAGES]})
+
+
+class _Worker:
+    def __init__(
+        self, control: socket.socket, candidates: _Template, judges: _Template, walls: jail.Jail, clock: WallClock
+    ) -> None:
+        self._control = control
+        self._candidates = candidates
+        self._judges = judges
         self._jail = walls
         self._clock = clock
-        _, resident = SIZES.unpack(orders.recv(SIZES.size))
-        self._baseline_mb = resident / (1 << 20)
         self._watched: dict[int, Watched] = {}
         self._poller = select.poll()
         self._poller.register(control, select.POLLIN)
@@ -120,6 +155,20 @@ class _Worker:
                 for process in list(self._watched.values()):
                     self._watch(process, now)
 
+    def settle(self) -> None:
+        """Make the templates ready to serve; where programs are forked from them, after rehearsals."""
+        ended: list[tuple[int, str]] = []
+
+        def start(order: dict[str, Any], fds: Sequence[int]) -> None:
+            ended.append(self._start(order, fds))
+
+        tools = self._jail.runs_tools
+        self._judges.settle(None if tools else lambda: rehearsal.of_judge(start))
+        self._candidates.settle(None if tools else lambda: rehearsal.of_candidate(start))
+        for pid, scratch in ended:
+            os.waitpid(pid, 0)
+            self._jail.clear(scratch)
+
     def probe(self, bait: dict[str, Any]) -> list[str]:
         """Walls that a confined process got through."""
         reader, writer = os.pipe()
@@ -134,20 +183,19 @@ class _Worker:
         self._jail.clear(scratch)
         return list(json.loads(told)) if told else ["confinement"]
 
-    def _start(self, order: dict[str, Any], fds: list[int]) -> tuple[int, str]:
+    def _start(self, order: dict[str, Any], fds: Sequence[int]) -> tuple[int, str]:
         """Number and private folder of a new process. Raises OSError."""
         who = self._jail.identity
         uid = who.judge if order["role"] == "judge" else who.candidate
         scratch = self._jail.scratch(uid)
-        socket.send_fds(self._orders, [marshal.dumps({**order, "uid": uid, "scratch": scratch})], fds)
-        answer = self._orders.recv(ANSWER.size)
-        if not answer:
-            raise BrokenPipeError("the template has ended")
-        (pid,) = ANSWER.unpack(answer)
+        pid = self._template(order["role"]).order({**order, "uid": uid, "scratch": scratch}, fds)
         if pid < 0:
             self._jail.clear(scratch)
             raise OSError(-pid, os.strerror(-pid))
         return pid, scratch
+
+    def _template(self, role: str) -> _Template:
+        return self._judges if role == "judge" else self._candidates
 
     def _obey(self) -> bool:
         message, fds, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, template.RESERVED)
@@ -201,7 +249,7 @@ class _Worker:
 
     def _reap(self, process: Watched) -> None:
         _, status, usage = os.wait4(process.pid, 0)
-        inherited_mb = 0.0 if process.role == "command" else self._baseline_mb
+        inherited_mb = 0.0 if process.role == "command" else self._template(process.role).resident_mb
         self._poller.unregister(process.pidfd)
         os.close(process.pidfd)
         del self._watched[process.pidfd]

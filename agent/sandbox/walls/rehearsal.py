@@ -1,0 +1,121 @@
+"""Runs of a program of no meaning, to see which pages of a template such a run writes to.
+
+The worker plays the server's part in them, before it serves. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agent.sandbox.program import trace
+from agent.sandbox.wire import frames
+from agent.sandbox.wire.codec import Json
+from agent.sandbox.wire.rpc import Gone, Peer
+
+Start = Callable[[dict[str, Any], Sequence[int]], object]
+"""Starts a process as an order says, with descriptors."""
+
+_PROGRAM = """\
+from typing import List
+
+
+def f(numbers: List[int], word: str = "a") -> list:
+    found = {}
+    for position, number in enumerate(numbers):
+        if number % 2 == 0:
+            found[number] = word + str(position)
+    return [found[key] for key in sorted(found)]
+"""
+_CALLS = ("f([1, 2, 3, 4])", "f([], 'b')")
+_CHECK = """\
+def check(candidate):
+    assert candidate([1, 2, 3, 4]) == ["a1", "a3"]
+    assert candidate([], "b") == []
+"""
+_UNIT: dict[str, Json] = {"index": 0, "name": "check", "runner": "check", "source": _CHECK}
+_SUITE: dict[str, Json] = {
+    "nonce": "", "entry_point": "f", "statements": 0, "units": [_UNIT], "skip": [], "prelude": "", "seed": "0",
+}  # fmt: skip
+_ORDER: dict[str, Any] = {"memory_mb": 512, "cpu": 10.0}
+
+
+def of_candidate(start: Start) -> list[int]:
+    """Pages that the process of a program has for itself in the end, by their numbers."""
+    with contextlib.ExitStack() as stack:
+        server, program = _pair(stack)
+        server.sendall(_load(names=False))
+        for number, call in enumerate(_CALLS):
+            server.sendall(frames.pack({"id": number, "op": "eval", "a": call}))
+        server.shutdown(socket.SHUT_WR)
+        file = _hits(stack)
+        null = _null(stack)
+        return _told(lambda told: start({**_ORDER, "role": "candidate"}, [null, told, null, program.fileno(), file]))
+
+
+def of_judge(start: Start) -> list[int]:
+    """Pages that the process of a judge has for itself in the end, by their numbers."""
+    with contextlib.ExitStack() as stack:
+        server, program = _pair(stack)
+        server.sendall(_load(names=True))
+        file = _hits(stack)
+        null = _null(stack)
+        start({**_ORDER, "role": "candidate"}, [null, null, null, program.fileno(), file])
+        program.close()
+        suite, verdict = _pair(stack)
+        suite.sendall(frames.pack({**_SUITE, "names": _names(server)}))
+        judge = [file, null, server.fileno(), verdict.fileno()]
+        return _told(lambda told: start({**_ORDER, "role": "judge"}, [judge[0], told, *judge[1:]]))
+
+
+def _load(*, names: bool) -> bytes:
+    return frames.pack({"mode": "call", "code": _PROGRAM, "prelude": "", "entry_point": "f", "seed": 0, "names": names})
+
+
+def _names(server: socket.socket) -> Json:
+    """The names of a program that is being loaded; none if it ends before."""
+    reports = Peer(server.fileno(), _unasked)
+    with contextlib.suppress(Gone):
+        while True:
+            report = reports.receive()
+            if "names" in report:
+                return report["names"]
+    return []
+
+
+def _unasked(op: str, wire: Json) -> dict[str, Json]:
+    raise Gone("a program calls nobody while it is loaded")
+
+
+def _told(start: Callable[[int], object]) -> list[int]:
+    """What a process writes in its end to a pipe that it is started with."""
+    reader, writer = os.pipe()
+    with open(reader, "rb") as pipe:  # noqa: PTH123
+        try:
+            start(writer)
+        finally:
+            os.close(writer)
+        told = pipe.read()
+    return list(marshal.loads(told)) if told else []
+
+
+def _pair(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair()
+    return stack.enter_context(ours), stack.enter_context(theirs)
+
+
+def _hits(stack: contextlib.ExitStack) -> int:
+    file = os.memfd_create("hits", os.MFD_CLOEXEC)
+    stack.callback(os.close, file)
+    os.ftruncate(file, trace.SIZE)
+    return file
+
+
+def _null(stack: contextlib.ExitStack) -> int:
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    stack.callback(os.close, null)
+    return null

@@ -1,0 +1,112 @@
+"""Pages that a fork writes to, and copying them while it is made."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.sandbox.walls import pages
+
+_SIZE = mmap.PAGESIZE
+_COUNT = 400
+_WRITTEN = range(0, _COUNT, 2)
+_REFUSED = 77
+
+
+class Memory:
+    """Pages of our own, all in memory."""
+
+    def __init__(self) -> None:
+        self._map = mmap.mmap(-1, _COUNT * _SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.first = ctypes.addressof(ctypes.c_char.from_buffer(self._map)) // _SIZE
+        self.write(range(_COUNT))
+
+    def write(self, numbers: range) -> None:
+        for number in numbers:
+            self._map[number * _SIZE] = 1
+
+
+@pytest.fixture
+def procfs() -> Iterator[int]:
+    fd = os.open("/proc", os.O_PATH)
+    yield fd
+    os.close(fd)
+
+
+def _fork(work: Callable[[], int]) -> int:
+    """What a forked process returned."""
+    pid = os.fork()
+    if pid == 0:
+        status = 99
+        try:
+            status = work()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _faults(memory: Memory) -> int:
+    """Page faults of a process that writes to half of the pages, up to 255."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    memory.write(_WRITTEN)
+    return min(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, 255)
+
+
+def test_a_fork_has_the_pages_for_itself_that_it_wrote_to(procfs: int) -> None:
+    memory = Memory()
+    area = (memory.first, memory.first + _COUNT)
+
+    def work() -> int:
+        (pagemap,) = pages.pagemap(procfs)
+        before = list(pages.own(pagemap, [area]))
+        memory.write(_WRITTEN)
+        written = [memory.first + number for number in _WRITTEN]
+        return 0 if before == [] and list(pages.own(pagemap, [area])) == written else 1
+
+    assert _fork(work) == 0
+
+
+def test_memory_of_this_process_is_found_and_its_stack_is_not(procfs: int) -> None:
+    memory = Memory()
+    on_the_stack = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[25]) // _SIZE
+
+    areas = pages.areas(procfs)
+
+    assert any(first <= memory.first < end for first, end in areas)
+    assert not any(first <= on_the_stack < end for first, end in areas)
+
+
+def test_pages_that_are_in_memory_are_told_from_others(procfs: int) -> None:
+    memory = Memory()
+    (pagemap,) = pages.pagemap(procfs)
+    try:
+        assert pages.present(pagemap, memory.first)
+        assert not pages.present(pagemap, 1)
+    finally:
+        os.close(pagemap)
+
+
+def test_pinned_pages_are_copied_at_the_fork() -> None:
+    memory = Memory()
+
+    def work() -> int:
+        if not pages.pin(memory.first + number for number in range(_COUNT)):
+            return _REFUSED
+        return _fork(lambda: _faults(memory))
+
+    faults = _fork(work)
+    if faults == _REFUSED:
+        pytest.skip("this process may not use io_uring")
+    assert _fork(lambda: _faults(memory)) >= len(_WRITTEN)
+    assert faults < len(_WRITTEN) / 4
+
+
+def test_what_cannot_be_pinned_is_not() -> None:
+    assert not pages.pin([])
+    assert not pages.pin([1])
