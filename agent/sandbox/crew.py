@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -46,11 +47,14 @@ class Crew:
     async def start(cls, count: int, tier: str, *, starts_processes: bool = False, tools: Sequence[str] = ()) -> Crew:
         """Start `count` workers of `tier`, whose jails show `tools`, and probe their walls. Raises
         IsolationUnavailable."""
+        cores = sorted(os.sched_getaffinity(0))
         with _baited() as bait:
             started = await asyncio.gather(
                 *(
-                    WorkerProcess.start(tier, bait, starts_processes=starts_processes, tools=tools)
-                    for _ in range(count)
+                    WorkerProcess.start(
+                        tier, bait, starts_processes=starts_processes, tools=tools, core=cores[number % len(cores)]
+                    )
+                    for number in range(count)
                 ),
                 return_exceptions=True,
             )
@@ -107,7 +111,7 @@ class Crew:
         while True:
             with contextlib.suppress(IsolationUnavailable), _baited() as bait:
                 fresh, _ = await WorkerProcess.start(
-                    self._tier, bait, starts_processes=self._starts_processes, tools=self._tools
+                    self._tier, bait, starts_processes=self._starts_processes, tools=self._tools, core=worker.core
                 )
                 self.workers.add(fresh)
                 self._turns.give(fresh)

@@ -100,21 +100,30 @@ class WorkerProcess:
         self._last_words = ""
         self._marked = 0.0
         self._overrun = 0
+        self.core: int | None = None
         self.lost = False
         self.runs = 0
         self._loop.add_reader(control.fileno(), self._read)
 
     @classmethod
     async def start(
-        cls, tier: str, bait: Bait, *, starts_processes: bool = False, tools: Sequence[str] = ()
+        cls,
+        tier: str,
+        bait: Bait,
+        *,
+        starts_processes: bool = False,
+        tools: Sequence[str] = (),
+        core: int | None = None,
     ) -> tuple[WorkerProcess, Isolation]:
         """A worker of `tier` (`A` or `B`) whose walls have been probed; with `starts_processes` its programs may fork
-        and execute what the jail shows, `tools` among it. Raises IsolationUnavailable."""
+        and execute what the jail shows, `tools` among it. Short programs run on `core`. Raises IsolationUnavailable."""
         folder = _folder_of_folders() if tier == "B" else None
         worker = cls(*_launch(), folder)
+        worker.core = core
         try:
             materials = _materials(folder, starts_processes=starts_processes, tools=tools)
-            worker._tell({"server": os.getpid(), "tier": tier, "bait": asdict(bait), "materials": asdict(materials)})
+            about = {"tier": tier, "bait": asdict(bait), "materials": asdict(materials), "core": core}
+            worker._tell({"server": os.getpid(), **about})
             hello = await asyncio.wait_for(worker._hello, _START_SECONDS)
             if hello["missing"]:
                 raise IsolationUnavailable(tuple(hello["missing"]))

@@ -4,9 +4,9 @@ It does nothing else, because every page it writes to between two forks is copie
 (its parent) sends it orders and becomes the parent of what it forks. Standard library only.
 
     worker -> template   one datagram per process: the order, marshalled, with the descriptors 0 to 4 of the process.
-                         What is started before {"role": "settle", "pages"} only rehearses: at its end it writes to
-                         descriptor 1 which of its pages are its own. With that order the template has the pages that it
-                         names copied at every fork, and gives up what it does not need to fork
+                         What is started before {"role": "settle", "pages", "core"} only rehearses: at its end it writes
+                         to descriptor 1 which of its pages are its own. With that order the template has the pages that
+                         it names copied at every fork, moves to the core, and gives up what it does not need to fork
     template -> worker   once: sizes of the template (two uint64, bytes: address space, resident), with its pagemap
                          where it has one; then for each order the number of the new process, minus the errno of a
                          failed fork, or for `settle` 0 (int32)
@@ -111,6 +111,8 @@ def _rehearse(orders: socket.socket, walls: Jail, baseline_bytes: int, procfs: i
         order = marshal.loads(data)
         if order["role"] == "settle":
             pages.pin(order["pages"])
+            if order["core"] is not None:
+                os.sched_setaffinity(0, {order["core"]})
             return
         pid = walls.fork()
         if pid == 0:

@@ -28,6 +28,8 @@ class Watched:
     test_wall: float
     mark_cpu: float = 0.0
     mark_wall: float = 0.0
+    spread: bool = False
+    """May run on every core."""
     reason: str | None = None
     kill_at: float | None = None
     kill_cpu: float = 0.0
@@ -40,9 +42,8 @@ class Watched:
         except OSError:
             return 0.0
 
-    def exceeded(self, now: float) -> str | None:
-        """The limit that is used up, if any."""
-        used = self.clock
+    def exceeded(self, used: float, now: float) -> str | None:
+        """The limit that is used up, if any, after so much CPU and at this time."""
         if used - self.mark_cpu > self.test_cpu:
             return "test_cpu"
         if used > self.cpu:

@@ -30,6 +30,8 @@ from agent.sandbox.walls.template import ANSWER, MAX_MESSAGE, SIZES
 from agent.sandbox.walls.watch import BusyClock, WallClock, Watched
 
 _TICK = 0.01
+_SHORT = 0.01
+"""Seconds of CPU after which a process is no longer kept on the core of its worker."""
 _MOST_PAGES = 4096
 """That are copied at a fork: what a message holds, and more than any run writes to."""
 _LAST_WORDS_CPU = 0.02
@@ -50,7 +52,7 @@ def main(control_fd: int) -> None:
     try:
         if config["tier"] == "B":
             own = identity.without_namespaces()
-            _serve(control, config["bait"], lambda: jail.LandlockJail(own, materials))
+            _serve(control, config["bait"], config["core"], lambda: jail.LandlockJail(own, materials))
             return
         inner = identity.unshare_base()
         pid = os.fork()
@@ -59,20 +61,21 @@ def main(control_fd: int) -> None:
             os.waitpid(pid, 0)
             return
         kernel.die_with_parent(signal.SIGKILL)
-        _serve(control, config["bait"], lambda: jail.NamespaceJail(inner, materials))
+        _serve(control, config["bait"], config["core"], lambda: jail.NamespaceJail(inner, materials))
     except identity.Impossible as error:
         _send(control, {"event": "hello", "missing": [error.missing]})
     except (BrokenPipeError, ConnectionResetError):
         return
 
 
-def _serve(control: socket.socket, bait: dict[str, Any], build: Callable[[], jail.Jail]) -> None:
+def _serve(control: socket.socket, bait: dict[str, Any], core: int | None, build: Callable[[], jail.Jail]) -> None:
     """Build the jail, start the template, show that the walls hold, and serve."""
     load = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
     candidates, of_candidates = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     judges, of_judges = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     procfs = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
     walls = build()
+    clock = WallClock() if walls.starts_processes and not walls.runs_tools else BusyClock(load)
     if os.fork() == 0:
         kernel.die_with_parent(signal.SIGKILL)
         control.close()
@@ -83,10 +86,8 @@ def _serve(control: socket.socket, bait: dict[str, Any], build: Callable[[], jai
     os.close(procfs)
     of_candidates.close()
     of_judges.close()
-    forks_freely = walls.starts_processes and not walls.runs_tools
-    clock = WallClock() if forks_freely else BusyClock(load)
     worker = _Worker(control, _Template(candidates), _Template(judges), walls, clock)
-    worker.settle()
+    worker.settle(core)
     broken = worker.probe(bait)
     _send(
         control,
@@ -119,13 +120,20 @@ class _Template:
         number: int = ANSWER.unpack(answer)[0]
         return number
 
-    def settle(self, rehearse: Callable[[], list[int]] | None) -> None:
-        """Let it see which pages are written to in a rehearsal, if it is to have one, and make it ready to serve."""
-        written = rehearse() if rehearse is not None and self._pagemap else []
-        shared = [page for fd in self._pagemap for page in written if pages.present(fd, page)]
+    def rehearse(self, play: Callable[[], list[int]]) -> list[int]:
+        """Those of the template's pages that a process forked from it has written to when `play` ends; none where this
+        kernel does not tell."""
+        if not self._pagemap:
+            return []
+        (pagemap,) = self._pagemap
+        written = play()
+        return [page for page in written if pages.present(pagemap, page)][:_MOST_PAGES]
+
+    def settle(self, shared: Sequence[int], core: int | None) -> None:
+        """Make it ready to serve: with these pages copied at every fork, and on this core if any."""
         for fd in self._pagemap:
             os.close(fd)
-        self.order({"role": "settle", "pages": shared[:_MOST_PAGES]})
+        self.order({"role": "settle", "pages": shared, "core": core})
 
 
 class _Worker:
@@ -137,6 +145,7 @@ class _Worker:
         self._judges = judges
         self._jail = walls
         self._clock = clock
+        self._cores = os.sched_getaffinity(0)
         self._watched: dict[int, Watched] = {}
         self._poller = select.poll()
         self._poller.register(control, select.POLLIN)
@@ -155,19 +164,39 @@ class _Worker:
                 for process in list(self._watched.values()):
                     self._watch(process, now)
 
-    def settle(self) -> None:
-        """Make the templates ready to serve; where programs are forked from them, after rehearsals."""
+    def settle(self, core: int | None) -> None:
+        """Make the templates ready to serve, and keep them and this process on `core`, so that short runs find warm
+        caches. What is not made for programs in Python does neither rehearse nor stay."""
+        if self._jail.starts_processes:
+            self._judges.settle([], None)
+            self._candidates.settle([], None)
+            return
         ended: list[tuple[int, str]] = []
 
         def start(order: dict[str, Any], fds: Sequence[int]) -> None:
             ended.append(self._start(order, fds))
 
-        tools = self._jail.runs_tools
-        self._judges.settle(None if tools else lambda: rehearsal.of_judge(start))
-        self._candidates.settle(None if tools else lambda: rehearsal.of_candidate(start))
+        of_judge = self._judges.rehearse(lambda: rehearsal.of_judge(start))
+        of_candidate = self._candidates.rehearse(lambda: rehearsal.of_candidate(start))
         for pid, scratch in ended:
+            if not self._spread(pid):
+                core = None
             os.waitpid(pid, 0)
             self._jail.clear(scratch)
+        self._judges.settle(of_judge, core)
+        self._candidates.settle(of_candidate, core)
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+
+    def _spread(self, pid: int) -> bool:
+        """Let a process run on every core; whether this one may say so."""
+        try:
+            os.sched_setaffinity(pid, self._cores)
+        except PermissionError:
+            return False
+        except ProcessLookupError:
+            return True
+        return True
 
     def probe(self, bait: dict[str, Any]) -> list[str]:
         """Walls that a confined process got through."""
@@ -241,7 +270,10 @@ class _Worker:
             if now >= process.kill_at or process.clock >= process.kill_cpu:
                 os.kill(process.pid, signal.SIGKILL)
         elif process.reason is None:
-            process.reason = process.exceeded(now)
+            used = process.clock
+            if used > _SHORT and not process.spread:
+                process.spread = self._spread(process.pid)
+            process.reason = process.exceeded(used, now)
             if process.reason is not None:
                 _send(self._control, {"event": "limit", "id": process.id, "role": process.role})
                 process.kill_at, process.kill_cpu = now + _LAST_WORDS_WALL, process.clock + _LAST_WORDS_CPU
