@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
 
 from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
@@ -19,13 +18,18 @@ class Closed(Exception):
 
 
 class Channel:
-    """Frames over a socket, without blocking the event loop."""
+    """Frames over a socket, without blocking the event loop. What comes is taken at once, so that the other end need
+    not wait; no more than one message of the largest size is kept. To be closed before its socket is."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         self.socket = connection
         self._buffer = bytearray()
         self._loop = asyncio.get_running_loop()
+        self._reads = False
+        self._ended: str | None = None
+        self._waiting: asyncio.Future[None] | None = None
+        self._listen()
 
     async def send(self, *messages: dict[str, Json]) -> None:
         """Raises Closed."""
@@ -36,46 +40,58 @@ class Channel:
 
     async def receive(self) -> dict[str, Json]:
         """Raises Closed."""
-        while True:
-            message = self._take()
-            if message is not None:
-                return message
-            try:
-                chunk = await self._loop.sock_recv(self.socket, CHUNK)
-            except OSError as error:
-                raise Closed(str(error)) from None
-            if not chunk:
-                raise Closed("end of stream")
-            self._buffer += chunk
-
-    @contextlib.contextmanager
-    def collecting(self) -> Iterator[None]:
-        """Take what comes meanwhile, for `waiting`, so that the other end need not wait; no more than one message of
-        the largest size."""
-        self._loop.add_reader(self.socket, self._collect)
-        try:
-            yield
-        finally:
-            self._loop.remove_reader(self.socket)
-
-    def _collect(self) -> None:
-        chunk = b""
-        with contextlib.suppress(OSError):
-            chunk = self.socket.recv(CHUNK)
-        self._buffer += chunk
-        if not chunk or len(self._buffer) > frames.MAX_BYTES:
-            self._loop.remove_reader(self.socket)
+        while (message := self._take()) is None:
+            if self._ended is not None:
+                raise Closed(self._ended)
+            self._listen()
+            self._waiting = self._loop.create_future()
+            await self._waiting
+        return message
 
     def waiting(self) -> list[dict[str, Json]]:
         """Messages that lie ready; what is no message ends the list."""
         found: list[dict[str, Json]] = []
-        with contextlib.suppress(OSError):
-            while len(self._buffer) <= frames.MAX_BYTES and (chunk := self.socket.recv(CHUNK)):
-                self._buffer += chunk
+        while self._ended is None and len(self._buffer) <= frames.MAX_BYTES:
+            before = len(self._buffer)
+            self._collect()
+            if len(self._buffer) == before:
+                break
         with contextlib.suppress(Closed):
             while (message := self._take()) is not None:
                 found.append(message)
         return found
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has come that was not asked for."""
+        return not self._buffer
+
+    def close(self) -> None:
+        """Take nothing more."""
+        if self._reads:
+            self._reads = False
+            self._loop.remove_reader(self.socket)
+
+    def _listen(self) -> None:
+        if not self._reads and self._ended is None:
+            self._reads = True
+            self._loop.add_reader(self.socket, self._collect)
+
+    def _collect(self) -> None:
+        try:
+            chunk = self.socket.recv(CHUNK)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._ended = str(error)
+        else:
+            self._buffer += chunk
+            if not chunk:
+                self._ended = "end of stream"
+        if self._ended is not None or len(self._buffer) > frames.MAX_BYTES:
+            self.close()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def _take(self) -> dict[str, Json] | None:
         size = frames.HEADER.size

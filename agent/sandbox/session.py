@@ -111,6 +111,7 @@ class Session:
             fcntl.fcntl(self._trace, fcntl.F_ADD_SEALS, _SEALS)
             pipes = [self._output.pipe(stack, given) for _ in range(2)]
             self._channel = Channel(ours)
+            stack.callback(self._channel.close)
             cpu = min(self._tally.cpu_left, self._program.limits.cpu_seconds * trace.SLOWDOWN)
             test_cpu = self._program.limits.cpu_seconds_per_test * trace.SLOWDOWN + MARK_SECONDS
             self._order = Order(
@@ -149,7 +150,6 @@ class Session:
         """Run the program as a script to its end; what went wrong, or None, and what it printed. Raises WorkerLost."""
         with contextlib.suppress(Closed):
             await self._send_program("main", names=False)
-            self._stack.enter_context(self._channel.collecting())
         ended = await self.ended()
         messages = self._channel.waiting()
         compiled = next((message for message in messages if message.get("stage") == "compiled"), None)
@@ -187,6 +187,9 @@ class Session:
 
     async def start_judge(self, units: list[Unit], done: list[list[int]]) -> None:
         """Start the judge on the program's socket. Raises Closed, WorkerLost."""
+        self._channel.close()
+        if not self._channel.is_empty:
+            raise Closed("a message that nobody asked for")
         ours, theirs = socket.socketpair()
         self._stack.enter_context(ours)
         null = os.open(os.devnull, os.O_RDWR)
@@ -208,6 +211,7 @@ class Session:
             os.close(null)
             self._channel.socket.close()
         self._reports = Channel(ours)
+        self._stack.callback(self._reports.close)
         await self._reports.send(
             {
                 **self._suite(units, done),

@@ -111,6 +111,7 @@ class Process:
         ours, theirs = socket.socketpair()
         stack.enter_context(ours)
         self._channel = Channel(ours)
+        stack.callback(self._channel.close)
         allowed = self._allowed
         test_cpu = allowed.test_cpu + MARK_SECONDS
         order = Order(

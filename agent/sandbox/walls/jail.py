@@ -98,7 +98,6 @@ class Jail:
             (resource.RLIMIT_FSIZE, _FILE_BYTES),
             (resource.RLIMIT_NOFILE, _OPEN_FILES),
             (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_MEMLOCK, 0),
             (resource.RLIMIT_MSGQUEUE, 0),
             (resource.RLIMIT_SIGPENDING, 256),
             (resource.RLIMIT_STACK, _STACK_BYTES),
@@ -108,6 +107,10 @@ class Jail:
             os.setgroups([])
             os.setresgid(self.identity.judge, self.identity.judge, self.identity.judge)
         kernel.forbid_new_privileges()
+
+    def seal(self) -> None:
+        """Forbid the zygote, and so every process to come, the rest of what neither needs."""
+        _limit(resource.RLIMIT_MEMLOCK, 0)
 
     def scratch(self, uid: int) -> str:
         """A private, writable folder for a process that is about to be forked, as that process sees it."""
@@ -154,8 +157,8 @@ class NamespaceJail(Jail):
         landlocked = ("Landlock",) if self._ruleset else ()
         self.features = (*_NAMESPACE_FEATURES, *landlocked, *own_uid, *_COMMON_FEATURES)
 
-    def settle(self) -> None:
-        super().settle()
+    def seal(self) -> None:
+        super().seal()
         if not self.starts_processes:
             kernel.filter_system_calls(seccomp.program(seccomp.Profile.ZYGOTE, _OWN_NAMESPACES, _ABOVE_MOUNTS))
 
@@ -163,7 +166,7 @@ class NamespaceJail(Jail):
         return "/tmp"
 
     def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
-        os.setsid()
+        os.setpgid(0, 0)
         kernel.mount("tmpfs", folder, "tmpfs", _ABOVE_MOUNTS, _TMPFS)
         os.chdir(folder)
         self._limit_resources(allowance, baseline_bytes)

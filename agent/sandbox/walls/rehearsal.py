@@ -21,10 +21,7 @@ Start = Callable[[dict[str, Any], Sequence[int]], object]
 """Starts a process as an order says, with descriptors."""
 
 _PROGRAM = """\
-from typing import List
-
-
-def f(numbers: List[int], word: str = "a") -> list:
+def f(numbers, word="a"):
     found = {}
     for position, number in enumerate(numbers):
         if number % 2 == 0:

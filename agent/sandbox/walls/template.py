@@ -4,12 +4,12 @@ It does nothing else, because every page it writes to between two forks is copie
 (its parent) sends it orders and becomes the parent of what it forks. Standard library only.
 
     worker -> template   one datagram per process: the order, marshalled, with the descriptors 0 to 4 of the process.
-                         What is started before {"role": "settle", "pages", "core"} only rehearses: at its end it writes
+                         What is started before {"role": "seal", "pages", "core"} only rehearses: at its end it writes
                          to descriptor 1 which of its pages are its own. With that order the template has the pages that
                          it names copied at every fork, moves to the core, and gives up what it does not need to fork
     template -> worker   once: sizes of the template (two uint64, bytes: address space, resident), with its pagemap
                          where it has one; then for each order the number of the new process, minus the errno of a
-                         failed fork, or for `settle` 0 (int32)
+                         failed fork, or for `seal` 0 (int32)
 """
 
 from __future__ import annotations
@@ -73,9 +73,10 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
         orders, others = judges, candidates
     others.close()
     baseline_bytes = _tell_sizes(orders, procfs)
+    walls.settle()
     _rehearse(orders, walls, baseline_bytes, procfs)
     os.close(procfs)
-    walls.settle()
+    walls.seal()
     orders.send(ANSWER.pack(0))
     while True:
         order, fds, _, _ = socket.recv_fds(orders, MAX_MESSAGE, RESERVED)
@@ -109,14 +110,13 @@ def _rehearse(orders: socket.socket, walls: Jail, baseline_bytes: int, procfs: i
         if not data:
             raise BrokenPipeError("the worker has ended")
         order = marshal.loads(data)
-        if order["role"] == "settle":
+        if order["role"] == "seal":
             pages.pin(order["pages"])
             if order["core"] is not None:
                 os.sched_setaffinity(0, {order["core"]})
             return
         pid = walls.fork()
         if pid == 0:
-            walls.settle()
             fds[2:3] = pages.pagemap(procfs)
             _become(order, fds, walls, baseline_bytes, areas)
         for fd in fds:

@@ -22,6 +22,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -129,11 +130,11 @@ class _Template:
         written = play()
         return [page for page in written if pages.present(pagemap, page)][:_MOST_PAGES]
 
-    def settle(self, shared: Sequence[int], core: int | None) -> None:
+    def seal(self, shared: Sequence[int], core: int | None) -> None:
         """Make it ready to serve: with these pages copied at every fork, and on this core if any."""
         for fd in self._pagemap:
             os.close(fd)
-        self.order({"role": "settle", "pages": shared, "core": core})
+        self.order({"role": "seal", "pages": shared, "core": core})
 
 
 class _Worker:
@@ -152,6 +153,7 @@ class _Worker:
 
     def serve(self) -> None:
         """Start, watch and report until the server closes its end."""
+        looked = 0.0
         while True:
             for fd, _ in self._poller.poll(_TICK * 1000 if self._watched else None):
                 if fd == self._control.fileno():
@@ -159,8 +161,8 @@ class _Worker:
                         return
                 elif fd in self._watched:
                     self._reap(self._watched[fd])
-            if self._watched:
-                now = self._clock.now()
+            if self._watched and time.monotonic() - looked >= _TICK / 2:
+                looked, now = time.monotonic(), self._clock.now()
                 for process in list(self._watched.values()):
                     self._watch(process, now)
 
@@ -168,8 +170,8 @@ class _Worker:
         """Make the templates ready to serve, and keep them and this process on `core`, so that short runs find warm
         caches. What is not made for programs in Python does neither rehearse nor stay."""
         if self._jail.starts_processes:
-            self._judges.settle([], None)
-            self._candidates.settle([], None)
+            self._judges.seal([], None)
+            self._candidates.seal([], None)
             return
         ended: list[tuple[int, str]] = []
 
@@ -183,8 +185,8 @@ class _Worker:
                 core = None
             os.waitpid(pid, 0)
             self._jail.clear(scratch)
-        self._judges.settle(of_judge, core)
-        self._candidates.settle(of_candidate, core)
+        self._judges.seal(of_judge, core)
+        self._candidates.seal(of_candidate, core)
         if core is not None:
             os.sched_setaffinity(0, {core})
 
