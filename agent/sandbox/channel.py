@@ -24,6 +24,7 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         self.socket = connection
+        self._fd = connection.fileno()
         self._buffer = bytearray()
         self._loop = asyncio.get_running_loop()
         self._reads = False
@@ -70,12 +71,12 @@ class Channel:
         """Take nothing more."""
         if self._reads:
             self._reads = False
-            self._loop.remove_reader(self.socket)
+            self._loop.remove_reader(self._fd)
 
     def _listen(self) -> None:
         if not self._reads and self._ended is None:
             self._reads = True
-            self._loop.add_reader(self.socket, self._collect)
+            self._loop.add_reader(self._fd, self._collect)
 
     def _collect(self) -> None:
         try:

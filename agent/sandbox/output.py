@@ -17,7 +17,9 @@ class Output:
         """`on_overflow` is called once, when both together exceed `limit` bytes; what comes after that is dropped."""
         self._limit = limit
         self._on_overflow = on_overflow
+        self._loop = asyncio.get_running_loop()
         self._data: dict[int, bytearray] = {}
+        self._listening: set[int] = set()
         self.overflow = False
 
     def pipe(self, stack: contextlib.ExitStack, given: contextlib.ExitStack) -> int:
@@ -27,10 +29,15 @@ class Output:
         given.callback(os.close, writer)
         stack.callback(os.close, reader)
         self._data[reader] = bytearray()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(reader, self._drain, reader)
-        stack.callback(loop.remove_reader, reader)
+        self._loop.add_reader(reader, self._drain, reader)
+        self._listening.add(reader)
+        stack.callback(self._leave, reader)
         return writer
+
+    def rest(self) -> None:
+        """Leave what comes to `drain`: for a process that is about to be killed."""
+        for reader in self._data:
+            self._leave(reader)
 
     def drain(self) -> tuple[bytes, bytes]:
         """Read what lies ready; all that was printed so far."""
@@ -46,7 +53,7 @@ class Output:
             except BlockingIOError:
                 return
             if not chunk:
-                asyncio.get_running_loop().remove_reader(reader)
+                self._leave(reader)
                 return
             if self.overflow:
                 continue
@@ -54,3 +61,8 @@ class Output:
             if sum(map(len, self._data.values())) > self._limit:
                 self.overflow = True
                 self._on_overflow()
+
+    def _leave(self, reader: int) -> None:
+        if reader in self._listening:
+            self._listening.remove(reader)
+            self._loop.remove_reader(reader)

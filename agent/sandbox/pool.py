@@ -27,7 +27,9 @@ from memory.records import CaseResult, Fault, Limits, Outcome, Test, Verdict
 
 _ATTEMPTS = 2
 _TIERS = {"auto": ("A", "B"), "A": ("A",), "B": ("B",)}
-_Execute = Callable[[WorkerProcess], Awaitable[Verdict]]
+_LIMITS = Limits()
+_Execute = Callable[[WorkerProcess, int], Awaitable[Verdict]]
+"""On a worker, with a seed."""
 _Prepare = Callable[[], Awaitable[tuple[Crew, _Execute]]]
 """The workers for a program, and what one of them is to do with it."""
 
@@ -88,37 +90,35 @@ class WorkerPool:
     ) -> Verdict:
         """See `contract.Sandbox.run`."""
         spoken = languages.named(language)
-        allowed = limits or Limits()
+        allowed = limits or _LIMITS
         if spoken is Language.PYTHON:
             plan = plans.make(tests, entry_point=entry_point, prelude=prelude)
-            program = Program(code, prelude, entry_point, allowed)
-            runs = [self._python(seeded, plan, run_id) for seeded in (program, replace(program, seed=1))]
+            prepare = self._python(Program(code, prelude, entry_point, allowed), plan, run_id)
         else:
             wanted = native_plans.make(tests, spoken)
-            source = Source(code, prelude, allowed)
-            runs = [self._native(seeded, spoken, wanted, run_id) for seeded in (source, replace(source, seed=1))]
+            prepare = self._native(Source(code, prelude, allowed), spoken, wanted, run_id)
         if len(code) > plans.MAX_SOURCE:
             return _too_long(run_id, tests)
-        first = await self._run(runs[0], run_id, owner)
+        first = await self._run(prepare, 0, run_id, owner)
         if not flaky_check:
             return first
-        return agreement.of_both(first, await self._run(runs[1], run_id, owner))
+        return agreement.of_both(first, await self._run(prepare, 1, run_id, owner))
 
     def _python(self, program: Program, plan: plans.Plan, run_id: str) -> _Prepare:
         async def prepare() -> tuple[Crew, _Execute]:
             crew = await self._crew_that_starts_processes() if program.limits.processes else self._crew
-            return crew, lambda worker: Run(worker, program, plan, run_id).execute()
+            return crew, lambda worker, seed: Run(worker, program.seeded(seed), plan, run_id).execute()
 
         return prepare
 
     def _native(self, source: Source, spoken: Language, plan: native_plans.Plan, run_id: str) -> _Prepare:
         async def prepare() -> tuple[Crew, _Execute]:
             runtime, crew = await self._runtimes.of(spoken)
-            return crew, lambda worker: NativeRun(worker, runtime, source, plan, run_id).execute()
+            return crew, lambda worker, seed: NativeRun(worker, runtime, source.seeded(seed), plan, run_id).execute()
 
         return prepare
 
-    async def _run(self, prepare: _Prepare, run_id: str, owner: str) -> Verdict:
+    async def _run(self, prepare: _Prepare, seed: int, run_id: str, owner: str) -> Verdict:
         message = "the sandbox is closed"
         for _ in range(_ATTEMPTS):
             if self._closed:
@@ -132,7 +132,7 @@ class WorkerPool:
                 break
             lost = True
             try:
-                made = await execute(worker)
+                made = await execute(worker, seed)
                 lost = False
                 return made
             except asyncio.CancelledError:

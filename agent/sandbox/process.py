@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import marshal
 import os
 import socket
 import subprocess
@@ -80,6 +81,18 @@ class Order:
     command: Command | None = None
     """For the role of that name."""
 
+    def told(self) -> dict[str, Any]:
+        """As the worker is told."""
+        return {
+            "role": self.role,
+            "memory_mb": self.memory_mb,
+            "cpu": self.cpu,
+            "wall": self.wall,
+            "test_cpu": self.test_cpu,
+            "test_wall": self.test_wall,
+            "command": None if self.command is None else asdict(self.command),
+        }
+
 
 class WorkerProcess:
     """One worker. Made by `start`."""
@@ -150,7 +163,7 @@ class WorkerProcess:
         """Start a jailed process with `fds` as its descriptors 0 to 4; the caller closes its own copies. The future
         ends with its exit or with WorkerLost. Raises WorkerLost."""
         future: asyncio.Future[Exit] = self._loop.create_future()
-        self._tell({"op": "spawn", "id": session, **asdict(order)}, fds)
+        self._tell({"op": "spawn", "id": session, **order.told()}, fds)
         self._children[session, order.role] = future
         self._quiet.clear()
         self._marked = time.monotonic()
@@ -205,7 +218,7 @@ class WorkerProcess:
         if self.lost:
             raise WorkerLost("the worker has ended")
         try:
-            socket.send_fds(self._control, [json.dumps(message).encode()], list(fds))
+            socket.send_fds(self._control, [marshal.dumps(message)], list(fds))
         except OSError as error:
             self._lose(str(error))
             raise WorkerLost(str(error)) from None

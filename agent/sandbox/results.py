@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from agent.sandbox import compare, fingerprint
@@ -44,70 +44,59 @@ class Opaque:
 
 def literal_case(literal: Literal, reply: dict[str, Json], seconds: float, lines: tuple[int, ...] = ()) -> Case:
     """The case that a program's reply to a call makes."""
-    return _with_lines(_literal_case(literal, reply, seconds), lines)
-
-
-def reported_case(unit: Unit, name: str, report: dict[str, Json], lines: tuple[int, ...] = ()) -> Case | None:
-    """The case that a report of the judge makes; None for one that the tests left out."""
-    made = _reported_case(unit, name, report)
-    return None if made is None else _with_lines(made, lines)
-
-
-def _with_lines(case: Case, lines: tuple[int, ...]) -> Case:
-    return Case(replace(case.result, executed_lines=lines), case.fault) if lines else case
-
-
-def _literal_case(literal: Literal, reply: dict[str, Json], seconds: float) -> Case:
     if "err" in reply:
         described: Any = reply["err"] if type(reply["err"]) is dict else {}
         if described.get("type") == "Unserialisable" and "bases" not in described:
             fault = Fault(type=Outcome.FAILED_TEST.value, message=text(described.get("message"), _TEXT))
-            return make_case(literal.name, Outcome.FAILED_TEST, fault, literal.expected, seconds=seconds)
+            return make_case(literal.name, Outcome.FAILED_TEST, fault, literal.expected, seconds=seconds, lines=lines)
         outcome, fault = of_fault(described)
-        return make_case(literal.name, outcome, fault, literal.expected, seconds=seconds)
-    return _checked(literal, literal.name, reply["ok"], seconds, assertion=literal.assertion)
+        return make_case(literal.name, outcome, fault, literal.expected, seconds=seconds, lines=lines)
+    return _checked(literal, literal.name, reply["ok"], seconds, lines, assertion=literal.assertion)
 
 
-def _reported_case(unit: Unit, name: str, report: dict[str, Json]) -> Case | None:
+def reported_case(unit: Unit, name: str, report: dict[str, Json], lines: tuple[int, ...] = ()) -> Case | None:
+    """The case that a report of the judge makes; None for one that the tests left out."""
     told, outcome = report.get("seconds"), report.get("outcome")
     seconds = told if type(told) is float and 0 <= told < _LONGEST else 0.0
     if outcome == "passed":
-        return make_case(name, Outcome.PASSED, None, seconds=seconds)
+        return make_case(name, Outcome.PASSED, None, seconds=seconds, lines=lines)
     if outcome == "skipped":
         return None
     if outcome == "value":
-        return _checked(unit, name, report.get("value"), seconds, assertion=False)
+        return _checked(unit, name, report.get("value"), seconds, lines, assertion=False)
     if outcome == "runtime_error":
         ended, fault = of_fault(report.get("fault"))
-        return make_case(name, ended, fault, seconds=seconds)
+        return make_case(name, ended, fault, seconds=seconds, lines=lines)
     message, expected, actual = (_told(report.get(key)) for key in ("message", "expected", "actual"))
     kind = _told(report.get("type")) or Outcome.FAILED_TEST.value
     fault = Fault(type=kind, message=message or difference(name, expected, actual))
-    return make_case(name, Outcome.FAILED_TEST, fault, expected, actual, seconds=seconds)
+    return make_case(name, Outcome.FAILED_TEST, fault, expected, actual, seconds=seconds, lines=lines)
 
 
 def _told(wire: Json) -> str | None:
     return text(wire, _TEXT + len(_MORE)) if type(wire) is str else None
 
 
-def _checked(test: Literal | Unit, name: str, wire: Json, seconds: float, *, assertion: bool) -> Case:
+def _checked(
+    test: Literal | Unit, name: str, wire: Json, seconds: float, lines: tuple[int, ...], *, assertion: bool
+) -> Case:
     try:
         actual = decoding.decode(wire, _opaque, work=Work())
     except codec.Malformed as error:
         fault = Fault(type=Outcome.FAILED_TEST.value, message=cut(f"not plain data: {error}"))
-        return make_case(name, Outcome.FAILED_TEST, fault, test.expected, seconds=seconds)
+        return make_case(name, Outcome.FAILED_TEST, fault, test.expected, seconds=seconds, lines=lines)
     if test.check is None:
-        return noted_case(name, fingerprint.of_value(actual), seconds)
+        return noted_case(name, fingerprint.of_value(actual), seconds, lines)
     try:
         right = test.check(actual)
     except _COMPARE_ERRORS:
         right = False
     if right:
-        return make_case(name, Outcome.PASSED, None, seconds=seconds)
+        return make_case(name, Outcome.PASSED, None, seconds=seconds, lines=lines)
     got = short(actual)
     kind = "AssertionError" if assertion else Outcome.FAILED_TEST.value
     fault = Fault(type=kind, message=difference(name, test.expected, got))
-    return make_case(name, Outcome.FAILED_TEST, fault, test.expected, got, seconds=seconds)
+    return make_case(name, Outcome.FAILED_TEST, fault, test.expected, got, seconds=seconds, lines=lines)
 
 
 def _opaque(wire: list[Json]) -> object:

@@ -10,7 +10,7 @@ import secrets
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from types import TracebackType
 
@@ -49,6 +49,10 @@ class Program:
     limits: Limits
     seed: int = 0
     """Of the random numbers of program and tests."""
+
+    def seeded(self, seed: int) -> Program:
+        """The same with another seed."""
+        return self if seed == self.seed else replace(self, seed=seed)
 
 
 @dataclass(slots=True)
@@ -318,6 +322,8 @@ class Session:
         """Exit of the program's process; kills it if it only pretends to be gone. Raises WorkerLost."""
         if self._ended is None:
             if self._stdin is None:
+                self._channel.close()
+                self._output.rest()
                 self._worker.kill(self.id, _ROLE)
             self._ended = await self._exit
             self._collect(self._ended)

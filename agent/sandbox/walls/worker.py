@@ -4,11 +4,11 @@ It never sees a program, a test or an output: those travel over sockets and pipe
 only hands on. One SEQPACKET socket leads to the server; when that closes the process ends, and every process below it
 dies with its pid namespace.
 
-    server -> worker   {"op": "spawn", "id", "role", limits...} with five descriptors; {"op": "mark", "id"} starts a
-                       test's clocks; {"op": "kill", "id"}
-    worker -> server   {"event": "hello", ...} once; {"event": "limit", "id", "role"} before a process learns that it
-                       has exceeded a limit; {"event": "exit", "id", "role", "status", "cpu", "peak_mb", "reason"} per
-                       process; {"event": "failed", "id", "role", "message"}
+    server -> worker   marshalled: {"op": "spawn", "id", "role", limits...} with five descriptors; {"op": "mark", "id"}
+                       starts a test's clocks; {"op": "kill", "id"}
+    worker -> server   as JSON: {"event": "hello", ...} once; {"event": "limit", "id", "role"} before a process learns
+                       that it has exceeded a limit; {"event": "exit", "id", "role", "status", "cpu", "peak_mb",
+                       "reason"} per process; {"event": "failed", "id", "role", "message"}
 
 Standard library only.
 """
@@ -45,7 +45,7 @@ def main(control_fd: int) -> None:
     while control_fd < template.RESERVED:
         control_fd = os.dup(control_fd)
     control = socket.socket(fileno=control_fd)
-    config: dict[str, Any] = json.loads(control.recv(MAX_MESSAGE))
+    config: dict[str, Any] = marshal.loads(control.recv(MAX_MESSAGE))
     kernel.die_with_parent(signal.SIGKILL)
     if os.getppid() != config["server"]:
         return
@@ -232,7 +232,7 @@ class _Worker:
         message, fds, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, template.RESERVED)
         if not message:
             return False
-        order = json.loads(message)
+        order = marshal.loads(message)
         if order["op"] == "spawn":
             self._spawn(order, fds)
             return True
