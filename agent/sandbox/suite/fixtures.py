@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,7 +56,7 @@ class Fixtures:
     def __init__(self, *, in_process: bool) -> None:
         self._in_process = in_process
         self._makers: dict[str, Callable[[contextlib.ExitStack], Any]] = {
-            "tmp_path": lambda stack: Path(stack.enter_context(tempfile.TemporaryDirectory())),
+            "tmp_path": lambda stack: Path(stack.enter_context(_folder())),
             "monkeypatch": lambda stack: stack.enter_context(MonkeyPatch.context()),
             "capsys": self._capsys,
         }
@@ -72,3 +71,10 @@ class Fixtures:
         if not self._in_process:
             raise LookupError("capsys sees what the program prints only in tests marked in_process")
         return stack.enter_context(Capsys().capturing())
+
+
+def _folder() -> contextlib.AbstractContextManager[str]:
+    """A new folder. What makes it is imported for it: few tests want one, and its libraries would cost every fork."""
+    import tempfile
+
+    return tempfile.TemporaryDirectory()

@@ -8,7 +8,6 @@ a process may not use that, nothing changes but the time that a run takes. Stand
 
 from __future__ import annotations
 
-import array
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -22,17 +21,16 @@ other process."""
 _COPY = _PRESENT | _ALONE
 _ENTRY = 8
 """Bytes."""
-_STACK = "[stack]"
 
 Area = tuple[int, int]
 """First page and the one behind the last, by their numbers: address divided by the size of a page."""
 
 
 def areas(procfs: int) -> list[Area]:
-    """Where this process has memory of its own, except its stack; `procfs` is a descriptor of /proc. Raises OSError."""
+    """Where this process has memory of its own; `procfs` is a descriptor of /proc. Raises OSError."""
     with open(os.open("self/maps", os.O_RDONLY, dir_fd=procfs), encoding="utf-8", errors="replace") as file:  # noqa: PTH123
         lines = [line.split(maxsplit=5) for line in file]
-    spans = [line[0].split("-") for line in lines if line[1] == "rw-p" and line[-1].strip() != _STACK]
+    spans = [line[0].split("-") for line in lines if line[1] == "rw-p"]
     return [(int(first, 16) >> _SHIFT, int(end, 16) >> _SHIFT) for first, end in spans]
 
 
@@ -47,7 +45,7 @@ def pagemap(procfs: int) -> list[int]:
 def own(pagemap: int, within: Iterable[Area]) -> Iterator[int]:
     """Numbers of the pages in memory that no other process has: of a fork, those that it wrote to."""
     for first, end in within:
-        entries = array.array("Q", os.pread(pagemap, _ENTRY * (end - first), _ENTRY * first))
+        entries = memoryview(os.pread(pagemap, _ENTRY * (end - first), _ENTRY * first)).cast("Q")
         yield from (number for number, entry in enumerate(entries, first) if entry & (_FILE | _COPY) == _COPY)
 
 

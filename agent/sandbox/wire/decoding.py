@@ -5,7 +5,6 @@ Standard library only: this module runs inside the jail.
 
 from __future__ import annotations
 
-import base64
 import collections
 import datetime
 import decimal
@@ -125,9 +124,9 @@ class Decoder:
             start, stop, step = self.items(wire, depth)
             return slice(start, stop, step)
         if tag == "b":
-            return base64.b64decode(wire[1], validate=True)
+            return bytes.fromhex(wire[1])
         if tag == "B":
-            return bytearray(base64.b64decode(wire[1], validate=True))
+            return bytearray.fromhex(wire[1])
         if tag == "c":
             return complex(wire[1], wire[2])
         if tag == "D":

@@ -72,14 +72,13 @@ def test_a_fork_has_the_pages_for_itself_that_it_wrote_to(procfs: int) -> None:
     assert _fork(work) == 0
 
 
-def test_memory_of_this_process_is_found_and_its_stack_is_not(procfs: int) -> None:
+def test_memory_of_this_process_is_found(procfs: int) -> None:
     memory = Memory()
     on_the_stack = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[25]) // _SIZE
 
     areas = pages.areas(procfs)
 
-    assert any(first <= memory.first < end for first, end in areas)
-    assert not any(first <= on_the_stack < end for first, end in areas)
+    assert all(any(first <= page < end for first, end in areas) for page in (memory.first, on_the_stack))
 
 
 def test_pages_that_are_in_memory_are_told_from_others(procfs: int) -> None:
