@@ -311,20 +311,19 @@ class Session:
 
     async def end(self) -> None:
         """Kill what still runs and collect what was measured. Raises WorkerLost."""
-        if self._judge_exit is not None:
-            self._worker.kill(self.id, "judge")
-        await self.ended()
+        await self.ended(None if self._judge_exit is not None else _ROLE)
         self.take()
         if self._judge_exit is not None:
             await self._judge_exit
 
-    async def ended(self) -> Exit:
-        """Exit of the program's process; kills it if it only pretends to be gone. Raises WorkerLost."""
+    async def ended(self, killed: str | None = _ROLE) -> Exit:
+        """Exit of the program's process; kills it if it only pretends to be gone, or every process of the session with
+        None for a role. Raises WorkerLost."""
         if self._ended is None:
             if self._stdin is None:
                 self._channel.close()
                 self._output.rest()
-                self._worker.kill(self.id, _ROLE)
+                self._worker.kill(self.id, killed)
             self._ended = await self._exit
             self._collect(self._ended)
         return self._ended

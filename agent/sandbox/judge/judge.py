@@ -21,7 +21,7 @@ from agent.sandbox.judge.errors import FAULT
 from agent.sandbox.judge.names import Finder, Names
 from agent.sandbox.judge.program import Connect, Program
 from agent.sandbox.program.trace import Hits
-from agent.sandbox.suite.cases import bound
+from agent.sandbox.suite.cases import bound, nodes_of
 from agent.sandbox.suite.fixtures import Fixtures
 from agent.sandbox.suite.recorder import MAX_TEXT, Recorder, Send
 from agent.sandbox.suite.suite import TESTS, Suite, fill, root_of
@@ -75,7 +75,7 @@ def _judge(order: dict[str, Json], connect: Connect, send: Send, hits: Hits) -> 
     program = Program(connect, given)
     names = Names(program, order["names"], base, root_of(entry_point))
     if prelude:
-        fill(base, ast.parse(prelude), names.find, entry_point)
+        fill(base, nodes_of(ast.parse(prelude)), names.find, entry_point)
     sys.meta_path.append(Finder(names))
     suite = Suite(base, names.find, entry_point, Fixtures(in_process=False))
     for unit in order["units"]:

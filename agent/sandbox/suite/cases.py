@@ -6,12 +6,13 @@ Standard library only: this module runs inside the jail.
 from __future__ import annotations
 
 import ast
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 RECORDER = "__burnish_case__"
 """Name under which the test code finds the object with `begin`, `passed`, `fail`, `left` and `right`."""
 _NAME_LENGTH = 160
 _RIGHT = "__burnish_right__"
+_LOAD, _STORE = ast.Load(), ast.Store()
 _OF_VALUES = {"sorted", "sum", "min", "max", "set", "list", "tuple", "dict", "reversed", "any", "all"}
 """Built-in functions with which tests make an expectation out of an argument."""
 
@@ -28,13 +29,27 @@ def split(tree: ast.Module) -> list[str]:
     return names
 
 
-def record_operands(tree: ast.Module) -> None:
-    """Let every `assert left <op> right` tell its two values, in place.
+def nodes_of(tree: ast.AST) -> list[ast.AST]:
+    """`tree` and all nodes below it, as `ast.walk` finds them but for the contexts of names."""
+    found = [tree]
+    for node in found:
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                if name != "ctx":
+                    found.append(value)
+            elif isinstance(value, list):
+                found += [item for item in value if isinstance(item, ast.AST)]
+    return found
+
+
+def record_operands(nodes: list[ast.AST]) -> None:
+    """Let every `assert left <op> right` among these nodes tell its two values, in place.
 
     In `assert f(xs) == sorted(xs)`, or the same with unittest, the right side is computed first: the program could else
     empty `xs` to change what is expected of it.
     """
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare) and len(node.test.ops) == 1:
             left, right = node.test.left, node.test.comparators[0]
             node.test.left = _told("left", left)
@@ -45,7 +60,6 @@ def record_operands(tree: ast.Module) -> None:
         elif _is_comparing_method(node) and _expects_of_an_argument(*node.args[:2]):
             known, node.args[1] = _known_first(node.args[1])
             node.args[0] = _after(known, node.args[0])
-    ast.fix_missing_locations(tree)
 
 
 def _is_comparing_method(node: ast.AST) -> TypeGuard[ast.Call]:
@@ -61,14 +75,24 @@ def _is_comparing_method(node: ast.AST) -> TypeGuard[ast.Call]:
 
 def _known_first(value: ast.expr) -> tuple[ast.expr, ast.expr]:
     """What computes `value` and keeps it, and what reads it."""
-    kept = ast.NamedExpr(target=ast.Name(id=_RIGHT, ctx=ast.Store()), value=value)
-    return kept, ast.Name(id=_RIGHT, ctx=ast.Load())
+    place = _place(value)
+    kept = ast.NamedExpr(target=ast.Name(id=_RIGHT, ctx=_STORE, **place), value=value, **place)
+    return kept, ast.Name(id=_RIGHT, ctx=_LOAD, **place)
 
 
 def _after(first: ast.expr, then: ast.expr) -> ast.expr:
     """The value of `then`, computed after `first`."""
-    both = ast.Tuple(elts=[first, then], ctx=ast.Load())
-    return ast.Subscript(value=both, slice=ast.Constant(value=1), ctx=ast.Load())
+    place = _place(then)
+    both = ast.Tuple(elts=[first, then], ctx=_LOAD, **place)
+    return ast.Subscript(value=both, slice=ast.Constant(value=1, **place), ctx=_LOAD, **place)
+
+
+def _place(node: ast.expr) -> dict[str, Any]:
+    """Where in the source `node` stands, for a node that takes its place."""
+    return {
+        "lineno": node.lineno, "col_offset": node.col_offset,
+        "end_lineno": node.end_lineno, "end_col_offset": node.end_col_offset,
+    }  # fmt: skip
 
 
 def bound(tree: ast.AST) -> frozenset[str]:
@@ -84,14 +108,18 @@ def bound(tree: ast.AST) -> frozenset[str]:
     return frozenset(found)
 
 
-def calls_check(tree: ast.Module) -> bool:
-    """Whether the source itself calls its `check`."""
-    return any(
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "check"
+def calls_check(tree: ast.Module, nodes: list[ast.AST]) -> bool:
+    """Whether the source, whose nodes these are, itself calls its `check`."""
+    return any(map(_is_call_of_check, nodes)) and any(
+        _is_call_of_check(node)
         for stmt in tree.body
         if not isinstance(stmt, ast.FunctionDef)
         for node in ast.walk(stmt)
     )
+
+
+def _is_call_of_check(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "check"
 
 
 def title(stmt: ast.AST) -> str:
@@ -117,17 +145,16 @@ def _wrap(body: list[ast.stmt], names: list[str], functions: set[str]) -> list[a
             "    else:\n"
             f"        {RECORDER}.passed()\n"
         )
-        branch = ast.parse(template).body[0]
-        for node in ast.walk(branch):
-            if isinstance(node, ast.Try):
-                node.body = [stmt]
-                break
+        branch: Any = ast.parse(template).body[0]
+        branch.body[0].body = [stmt]
         out.append(branch)
     return out
 
 
 def _asserts(stmt: ast.stmt) -> bool:
-    if isinstance(stmt, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    if isinstance(stmt, ast.Assert):
+        return True
+    if isinstance(stmt, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Expr | ast.Assign):
         return False
     return any(isinstance(node, ast.Assert) for node in ast.walk(stmt))
 
@@ -154,8 +181,8 @@ def _expects_of_an_argument(left: ast.expr, right: ast.expr) -> bool:
 
 
 def _told(side: str, value: ast.expr) -> ast.expr:
+    place = _place(value)
+    recorder = ast.Name(id=RECORDER, ctx=_LOAD, **place)
     return ast.Call(
-        func=ast.Attribute(value=ast.Name(id=RECORDER, ctx=ast.Load()), attr=side, ctx=ast.Load()),
-        args=[value],
-        keywords=[],
+        func=ast.Attribute(value=recorder, attr=side, ctx=_LOAD, **place), args=[value], keywords=[], **place
     )

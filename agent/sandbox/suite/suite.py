@@ -62,15 +62,16 @@ class Suite:
         if runner == "value":
             recorder.plan([unit["name"]])
             if recorder.begin(0):
-                fill(namespace, ast.parse(source, mode="eval"), self._find)
+                fill(namespace, cases.nodes_of(ast.parse(source, mode="eval")), self._find)
                 recorder.value(eval(compile(source, TESTS, "eval", dont_inherit=True), namespace))
             return
         tree = ast.parse(source)
+        nodes = cases.nodes_of(tree)
         entry_point = self._entry_point
-        fill(namespace, tree, self._find, entry_point)
+        fill(namespace, nodes, self._find, entry_point)
         splits = runner in ("check", "script")
         names = cases.split(tree) if splits else [unit["name"]] if runner == "assert" else []
-        cases.record_operands(tree)
+        cases.record_operands(nodes)
         code = compile(tree, TESTS, "exec", dont_inherit=True)
         whole = splits and not names
         if splits or runner == "assert":
@@ -79,7 +80,7 @@ class Suite:
             return
         sys.modules["tests"].__dict__.update(namespace)
         exec(code, namespace)
-        if runner == "check" and not cases.calls_check(tree):
+        if runner == "check" and not cases.calls_check(tree, nodes):
             if "candidate" not in namespace:
                 namespace["candidate"] = eval(entry_point, namespace) if entry_point else None
             awaiting.finish(namespace["check"](namespace["candidate"]))
@@ -108,12 +109,12 @@ class Suite:
                     recorder.passed()
 
 
-def fill(namespace: dict[str, Any], tree: ast.AST, find: Find, entry_point: str | None = None) -> None:
-    """Give test code those names of the program that it uses. Built-in names, the standard library's modules and what
-    `namespace` has already are never the program's, unless they are the entry point."""
+def fill(namespace: dict[str, Any], nodes: list[ast.AST], find: Find, entry_point: str | None = None) -> None:
+    """Give test code of these nodes those names of the program that it uses. Built-in names, the standard library's
+    modules and what `namespace` has already are never the program's, unless they are the entry point."""
     root = root_of(entry_point)
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | ({root} if root else set())
-    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    used = {node.id for node in nodes if isinstance(node, ast.Name)} | ({root} if root else set())
+    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     for name in used:
         if name == root or not (name in _HARNESS or hasattr(builtins, name) or name in namespace):
             try:
