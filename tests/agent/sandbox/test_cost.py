@@ -1,0 +1,47 @@
+"""What makes a run cheap: where it runs, and memory that is copied before it is written to."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from agent.sandbox.pool import WorkerPool
+from memory.records import CallTest
+from tests.agent.sandbox.test_pages import may_pin
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PROGRAM = """
+import os, resource, time
+
+def cores():
+    return len(os.sched_getaffinity(0))
+
+def cores_later():
+    end = time.process_time() + 0.1
+    while time.process_time() < end:
+        pass
+    return cores()
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+"""
+
+
+async def test_a_short_run_stays_on_one_core_and_a_long_one_does_not(pool: WorkerPool) -> None:
+    verdict = await pool.run(
+        PROGRAM,
+        [CallTest(call="cores()", expected="1"), CallTest(call="cores_later()", expected=str(os.cpu_count()))],
+    )
+
+    assert [case.message for case in verdict.cases] == [None, None]
+
+
+async def test_few_pages_are_copied_at_a_fault(pool: WorkerPool) -> None:
+    if not may_pin():
+        pytest.skip("this process may not use io_uring")
+
+    verdict = await pool.run(PROGRAM, [CallTest(call="faults()", expected="None")])
+
+    assert 30 < int(verdict.cases[0].actual or "0") < 350
