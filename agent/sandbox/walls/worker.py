@@ -194,10 +194,10 @@ class _Worker:
         """Let a process run on every core; whether this one may say so."""
         try:
             os.sched_setaffinity(pid, self._cores)
-        except PermissionError:
-            return False
         except ProcessLookupError:
             return True
+        except OSError:
+            return False
         return True
 
     def probe(self, bait: dict[str, Any]) -> list[str]:
