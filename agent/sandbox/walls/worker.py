@@ -185,8 +185,8 @@ class _Worker:
                 core = None
             os.waitpid(pid, 0)
             self._jail.clear(scratch)
-        self._judges.seal(of_judge, core)
         self._candidates.seal(of_candidate, core)
+        self._judges.seal(of_judge, core)
         if core is not None:
             os.sched_setaffinity(0, {core})
 
