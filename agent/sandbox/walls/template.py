@@ -66,6 +66,7 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
     judge.settle()
     candidate.settle()
     gc.collect()
+    pages.fill_holes()
     gc.freeze()
     orders, others = candidates, judges
     if kernel.clone(kernel.CLONE_PARENT) == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import os
 import resource
@@ -114,3 +115,16 @@ def test_pinned_pages_are_copied_at_the_fork() -> None:
 def test_what_cannot_be_pinned_is_not() -> None:
     assert not pages.pin([])
     assert not pages.pin([1])
+
+
+def test_objects_lie_side_by_side_where_holes_are_filled() -> None:
+    kept = [bytes(100) for _ in range(400)]
+    del kept[::2]
+
+    def work() -> int:
+        pages.fill_holes()
+        made = [bytes(100) for _ in range(5)]
+        distances = {id(later) - id(earlier) for earlier, later in itertools.pairwise(made)}
+        return 0 if len(distances) == 1 and min(distances) > 0 else 1
+
+    assert _fork(work) == 0
