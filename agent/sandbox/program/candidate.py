@@ -34,6 +34,8 @@ from agent.sandbox.wire.rpc import Gone, Peer, Remote
 PRELUDE = "<prelude>"
 MODULE = "solution"
 
+_SEED = 0
+"""What the random numbers of most runs are seeded with, once for all."""
 _REHEARSALS = 10
 """Code is adapted while it first runs; what that wrote before the fork no program's process writes again."""
 _reserve = mmap.mmap(-1, 4 << 20)
@@ -48,6 +50,7 @@ def settle() -> None:
     warnings.simplefilter("ignore", SyntaxWarning)
     for _ in range(_REHEARSALS):
         _Program(-1, -1).rehearse()
+    random.seed(_SEED)
 
 
 def run(rpc_fd: int, trace_fd: int) -> int:
@@ -131,7 +134,8 @@ class _Program:
         )  # fmt: skip
         os.lseek(self._trace_fd, trace.LAST_WORDS, os.SEEK_SET)
         faulthandler.register(signal.SIGUSR2, file=self._trace_fd, all_threads=False)
-        random.seed(order["seed"])
+        if order["seed"] != _SEED:
+            random.seed(order["seed"])
         gc.enable()
         sys.setrecursionlimit(1000 + _depth())
 

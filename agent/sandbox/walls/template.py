@@ -19,7 +19,6 @@ import importlib
 import json
 import marshal
 import os
-import random
 import signal
 import site
 import socket
@@ -62,7 +61,6 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
         importlib.import_module(name)
     site.setquit()
     sys.path.extend(walls.packages)
-    random.seed(0)
     judge.settle()
     candidate.settle()
     gc.collect()
