@@ -38,7 +38,7 @@ class Outbox:
                 await self._store.append(trajectory)
         except (StoreUnavailable, TimeoutError) as error:
             self._metrics.trajectory_failures.inc()
-            _log.error("trajectory %s not stored yet: %s", trajectory.id, error or "the store is slow")
+            _log.error("trajectory %s not stored yet: %s", trajectory.id, str(error) or "the store is slow")
             if len(self._waiting) >= _CAPACITY:
                 _log.error("trajectory %s dropped: %d wait already", self._waiting.popleft().id, _CAPACITY)
             self._waiting.append(trajectory)

@@ -69,5 +69,5 @@ class Recall:
             async with asyncio.timeout(self.settings.patience_s):
                 return tuple(await self.store.near(query))
         except (MemoryFailure, TimeoutError) as error:
-            _log.warning("nothing recalled: %s", error or f"no answer within {self.settings.patience_s:g} s")
+            _log.warning("nothing recalled: %s", str(error) or f"no answer within {self.settings.patience_s:g} s")
             return ()

@@ -141,7 +141,9 @@ async def test_a_lesson_stands_beside_a_similar_failure() -> None:
     assert any(attempt.origin == "repair" and attempt.shown == ("exp_lesson",) for attempt in state["attempts"])
 
 
-async def test_a_store_that_fails_or_sleeps_recalls_nothing() -> None:
+async def test_a_store_that_fails_or_sleeps_recalls_nothing_and_the_log_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Broken(DictExperienceStore):
         async def near(self, query: Query) -> Sequence[Recalled]:
             raise StoreUnavailable("experience store: disk full")
@@ -154,6 +156,10 @@ async def test_a_store_that_fails_or_sleeps_recalls_nothing() -> None:
     for store in (Broken(), Slow()):
         state, _, _ = await refine(OTHERWISE, store, ScriptedPolicy([program(RIGHT)]))
         assert state["accepted"] == 0
+    assert {record.getMessage() for record in caplog.records if record.name == "burnish.memory"} == {
+        "nothing recalled: experience store: disk full",
+        f"nothing recalled: no answer within {MemorySettings().patience_s:g} s",
+    }
 
 
 def test_only_what_fits_is_shown() -> None:
