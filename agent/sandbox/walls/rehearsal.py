@@ -65,8 +65,8 @@ def of_judge(start: Start) -> list[int]:
         program.close()
         suite, verdict = _pair(stack)
         suite.sendall(frames.pack({**_SUITE, "names": _names(server)}))
-        judge = [file, null, server.fileno(), verdict.fileno()]
-        return _told(lambda told: start({**_ORDER, "role": "judge"}, [judge[0], told, *judge[1:]]))
+        ends = server.fileno(), verdict.fileno()
+        return _told(lambda told: start({**_ORDER, "role": "judge"}, [file, told, null, *ends]))
 
 
 def _load(*, names: bool) -> bytes:
