@@ -52,11 +52,8 @@ class Channel:
     def waiting(self) -> list[dict[str, Json]]:
         """Messages that lie ready; what is no message ends the list."""
         found: list[dict[str, Json]] = []
-        while self._ended is None and len(self._buffer) <= frames.MAX_BYTES:
-            before = len(self._buffer)
-            self._collect()
-            if len(self._buffer) == before:
-                break
+        while self._ended is None and len(self._buffer) <= frames.MAX_BYTES and self._collect():
+            pass
         with contextlib.suppress(Closed):
             while (message := self._take()) is not None:
                 found.append(message)
@@ -78,11 +75,12 @@ class Channel:
             self._reads = True
             self._loop.add_reader(self._fd, self._collect)
 
-    def _collect(self) -> None:
+    def _collect(self) -> bool:
+        """Whether there was anything to take."""
         try:
             chunk = self.socket.recv(CHUNK)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self._ended = str(error)
         else:
@@ -93,6 +91,7 @@ class Channel:
             self.close()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+        return True
 
     def _take(self) -> dict[str, Json] | None:
         size = frames.HEADER.size

@@ -15,7 +15,7 @@ from agent.sandbox.process import WorkerProcess, make_bait
 from agent.sandbox.turns import Turns
 from agent.sandbox.walls.probe import Bait
 
-RUNS_PER_WORKER = 10_000
+RUNS_PER_WORKER = 2000
 _QUIET_SECONDS = 2.0
 _RESTART_SECONDS = 1.0
 

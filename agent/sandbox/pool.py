@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from agent.errors import IsolationUnavailable
 from agent.sandbox import agreement, verdict
@@ -28,6 +29,7 @@ from memory.records import CaseResult, Fault, Limits, Outcome, Test, Verdict
 _ATTEMPTS = 2
 _TIERS = {"auto": ("A", "B"), "A": ("A",), "B": ("B",)}
 _LIMITS = Limits()
+_Seeded = TypeVar("_Seeded", Program, Source)
 _Execute = Callable[[WorkerProcess, int], Awaitable[Verdict]]
 """On a worker, with a seed."""
 _Prepare = Callable[[], Awaitable[tuple[Crew, _Execute]]]
@@ -107,14 +109,14 @@ class WorkerPool:
     def _python(self, program: Program, plan: plans.Plan, run_id: str) -> _Prepare:
         async def prepare() -> tuple[Crew, _Execute]:
             crew = await self._crew_that_starts_processes() if program.limits.processes else self._crew
-            return crew, lambda worker, seed: Run(worker, program.seeded(seed), plan, run_id).execute()
+            return crew, lambda worker, seed: Run(worker, _seeded(program, seed), plan, run_id).execute()
 
         return prepare
 
     def _native(self, source: Source, spoken: Language, plan: native_plans.Plan, run_id: str) -> _Prepare:
         async def prepare() -> tuple[Crew, _Execute]:
             runtime, crew = await self._runtimes.of(spoken)
-            return crew, lambda worker, seed: NativeRun(worker, runtime, source.seeded(seed), plan, run_id).execute()
+            return crew, lambda worker, seed: NativeRun(worker, runtime, _seeded(source, seed), plan, run_id).execute()
 
         return prepare
 
@@ -159,6 +161,10 @@ class WorkerPool:
             if self._process_starters is None:
                 self._process_starters = await Crew.start(1, self._tier, starts_processes=True)
             return self._process_starters
+
+
+def _seeded(what: _Seeded, seed: int) -> _Seeded:
+    return replace(what, seed=seed) if seed != what.seed else what
 
 
 def _too_long(run_id: str, tests: Sequence[Test]) -> Verdict:

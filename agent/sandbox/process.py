@@ -83,22 +83,20 @@ class Order:
 
     def told(self) -> dict[str, Any]:
         """As the worker is told."""
-        return {
-            "role": self.role,
-            "memory_mb": self.memory_mb,
-            "cpu": self.cpu,
-            "wall": self.wall,
-            "test_cpu": self.test_cpu,
-            "test_wall": self.test_wall,
-            "command": None if self.command is None else asdict(self.command),
-        }
+        told = {field: getattr(self, field) for field in self.__slots__}
+        return told if self.command is None else {**told, "command": asdict(self.command)}
 
 
 class WorkerProcess:
     """One worker. Made by `start`."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], control: socket.socket, errors: IO[bytes], folder: str | None
+        self,
+        process: subprocess.Popen[bytes],
+        control: socket.socket,
+        errors: IO[bytes],
+        folder: str | None,
+        core: int | None,
     ) -> None:
         self._process = process
         self._folder = folder
@@ -113,7 +111,7 @@ class WorkerProcess:
         self._last_words = ""
         self._marked = 0.0
         self._overrun = 0
-        self.core: int | None = None
+        self.core = core
         self.lost = False
         self.runs = 0
         self._loop.add_reader(control.fileno(), self._read)
@@ -131,8 +129,7 @@ class WorkerProcess:
         """A worker of `tier` (`A` or `B`) whose walls have been probed; with `starts_processes` its programs may fork
         and execute what the jail shows, `tools` among it. Short programs run on `core`. Raises IsolationUnavailable."""
         folder = _folder_of_folders() if tier == "B" else None
-        worker = cls(*_launch(), folder)
-        worker.core = core
+        worker = cls(*_launch(), folder, core)
         try:
             materials = _materials(folder, starts_processes=starts_processes, tools=tools)
             about = {"tier": tier, "bait": asdict(bait), "materials": asdict(materials), "core": core}

@@ -10,7 +10,7 @@ import secrets
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
 
@@ -49,10 +49,6 @@ class Program:
     limits: Limits
     seed: int = 0
     """Of the random numbers of program and tests."""
-
-    def seeded(self, seed: int) -> Program:
-        """The same with another seed."""
-        return self if seed == self.seed else replace(self, seed=seed)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.sandbox.native.process import Ended, Image
@@ -26,10 +26,6 @@ class Source:
     limits: Limits
     seed: int = 0
     """Of the random numbers, where a runtime takes one."""
-
-    def seeded(self, seed: int) -> Source:
-        """The same with another seed."""
-        return self if seed == self.seed else replace(self, seed=seed)
 
     @property
     def whole(self) -> str:

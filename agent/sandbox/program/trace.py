@@ -124,11 +124,16 @@ def _must_stay_first(owner: ast.AST, position: int, stmt: ast.stmt) -> bool:
     )
 
 
-def _hit(stmt: ast.stmt, number: int) -> ast.stmt:
-    place: Any = {
-        "lineno": stmt.lineno, "col_offset": stmt.col_offset,
-        "end_lineno": stmt.end_lineno, "end_col_offset": stmt.end_col_offset,
+def place_of(node: ast.stmt | ast.expr) -> dict[str, Any]:
+    """Where in the source `node` stands, for nodes that are put beside it or take its place."""
+    return {
+        "lineno": node.lineno, "col_offset": node.col_offset,
+        "end_lineno": node.end_lineno, "end_col_offset": node.end_col_offset,
     }  # fmt: skip
+
+
+def _hit(stmt: ast.stmt, number: int) -> ast.stmt:
+    place = place_of(stmt)
     hits = ast.Name(HITS, _LOAD, **place)
     target = ast.Subscript(hits, ast.Constant(number, **place), _STORE, **place)
     return ast.Assign([target], ast.Constant(1, **place), **place)

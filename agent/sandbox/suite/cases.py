@@ -8,6 +8,8 @@ from __future__ import annotations
 import ast
 from typing import Any, TypeGuard
 
+from agent.sandbox.program.trace import place_of
+
 RECORDER = "__burnish_case__"
 """Name under which the test code finds the object with `begin`, `passed`, `fail`, `left` and `right`."""
 _NAME_LENGTH = 160
@@ -75,24 +77,16 @@ def _is_comparing_method(node: ast.AST) -> TypeGuard[ast.Call]:
 
 def _known_first(value: ast.expr) -> tuple[ast.expr, ast.expr]:
     """What computes `value` and keeps it, and what reads it."""
-    place = _place(value)
+    place = place_of(value)
     kept = ast.NamedExpr(target=ast.Name(id=_RIGHT, ctx=_STORE, **place), value=value, **place)
     return kept, ast.Name(id=_RIGHT, ctx=_LOAD, **place)
 
 
 def _after(first: ast.expr, then: ast.expr) -> ast.expr:
     """The value of `then`, computed after `first`."""
-    place = _place(then)
+    place = place_of(then)
     both = ast.Tuple(elts=[first, then], ctx=_LOAD, **place)
     return ast.Subscript(value=both, slice=ast.Constant(value=1, **place), ctx=_LOAD, **place)
-
-
-def _place(node: ast.expr) -> dict[str, Any]:
-    """Where in the source `node` stands, for a node that takes its place."""
-    return {
-        "lineno": node.lineno, "col_offset": node.col_offset,
-        "end_lineno": node.end_lineno, "end_col_offset": node.end_col_offset,
-    }  # fmt: skip
 
 
 def bound(tree: ast.AST) -> frozenset[str]:
@@ -108,18 +102,14 @@ def bound(tree: ast.AST) -> frozenset[str]:
     return frozenset(found)
 
 
-def calls_check(tree: ast.Module, nodes: list[ast.AST]) -> bool:
-    """Whether the source, whose nodes these are, itself calls its `check`."""
-    return any(map(_is_call_of_check, nodes)) and any(
-        _is_call_of_check(node)
+def calls_check(tree: ast.Module) -> bool:
+    """Whether the source itself calls its `check`."""
+    return any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "check"
         for stmt in tree.body
         if not isinstance(stmt, ast.FunctionDef)
         for node in ast.walk(stmt)
     )
-
-
-def _is_call_of_check(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "check"
 
 
 def title(stmt: ast.AST) -> str:
@@ -181,7 +171,7 @@ def _expects_of_an_argument(left: ast.expr, right: ast.expr) -> bool:
 
 
 def _told(side: str, value: ast.expr) -> ast.expr:
-    place = _place(value)
+    place = place_of(value)
     recorder = ast.Name(id=RECORDER, ctx=_LOAD, **place)
     return ast.Call(
         func=ast.Attribute(value=recorder, attr=side, ctx=_LOAD, **place), args=[value], keywords=[], **place

@@ -80,7 +80,7 @@ class Suite:
             return
         sys.modules["tests"].__dict__.update(namespace)
         exec(code, namespace)
-        if runner == "check" and not cases.calls_check(tree, nodes):
+        if runner == "check" and not cases.calls_check(tree):
             if "candidate" not in namespace:
                 namespace["candidate"] = eval(entry_point, namespace) if entry_point else None
             awaiting.finish(namespace["check"](namespace["candidate"]))

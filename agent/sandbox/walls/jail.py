@@ -166,7 +166,7 @@ class NamespaceJail(Jail):
         return "/tmp"
 
     def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
-        os.setpgid(0, 0)
+        os.setsid()
         kernel.mount("tmpfs", folder, "tmpfs", _ABOVE_MOUNTS, _TMPFS)
         os.chdir(folder)
         self._limit_resources(allowance, baseline_bytes)

@@ -73,20 +73,25 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
     others.close()
     baseline_bytes = _tell_sizes(orders, procfs)
     walls.settle()
-    _rehearse(orders, walls, baseline_bytes, procfs)
-    os.close(procfs)
-    walls.seal()
-    orders.send(ANSWER.pack(0))
+    areas = pages.areas(procfs)
     while True:
         order, fds, _, _ = socket.recv_fds(orders, MAX_MESSAGE, RESERVED)
         if not order:
             return
+        if areas and (told := marshal.loads(order))["role"] == "seal":
+            areas = []
+            os.close(procfs)
+            _seal(told["pages"], told["core"], walls)
+            orders.send(ANSWER.pack(0))
+            continue
         try:
             pid = walls.fork()
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
-            _become(marshal.loads(order), fds, walls, baseline_bytes)
+            if areas:
+                fds[2:3] = pages.pagemap(procfs)
+            _become(marshal.loads(order), fds, walls, baseline_bytes, areas)
         for fd in fds:
             os.close(fd)
         orders.send(ANSWER.pack(pid))
@@ -101,26 +106,12 @@ def _tell_sizes(orders: socket.socket, procfs: int) -> int:
     return total * page
 
 
-def _rehearse(orders: socket.socket, walls: Jail, baseline_bytes: int, procfs: int) -> None:
-    """Fork to order until it is known which pages are to be copied at every fork."""
-    areas = pages.areas(procfs)
-    while True:
-        data, fds, _, _ = socket.recv_fds(orders, MAX_MESSAGE, RESERVED)
-        if not data:
-            raise BrokenPipeError("the worker has ended")
-        order = marshal.loads(data)
-        if order["role"] == "seal":
-            pages.pin(order["pages"])
-            if order["core"] is not None:
-                os.sched_setaffinity(0, {order["core"]})
-            return
-        pid = walls.fork()
-        if pid == 0:
-            fds[2:3] = pages.pagemap(procfs)
-            _become(order, fds, walls, baseline_bytes, areas)
-        for fd in fds:
-            os.close(fd)
-        orders.send(ANSWER.pack(pid))
+def _seal(shared: Sequence[int], core: int | None, walls: Jail) -> None:
+    """End the rehearsals."""
+    pages.pin(shared)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    walls.seal()
 
 
 def _become(

@@ -70,7 +70,7 @@ def main(control_fd: int) -> None:
 
 
 def _serve(control: socket.socket, bait: dict[str, Any], core: int | None, build: Callable[[], jail.Jail]) -> None:
-    """Build the jail, start the template, show that the walls hold, and serve."""
+    """Build the jail, start the templates, show that the walls hold, and serve."""
     load = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
     candidates, of_candidates = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     judges, of_judges = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -169,10 +169,19 @@ class _Worker:
     def settle(self, core: int | None) -> None:
         """Make the templates ready to serve, and keep them and this process on `core`, so that short runs find warm
         caches. What is not made for programs in Python does neither rehearse nor stay."""
-        if self._jail.starts_processes:
-            self._judges.seal([], None)
-            self._candidates.seal([], None)
-            return
+        of_candidate: list[int] = []
+        of_judge: list[int] = []
+        may_spread = False
+        if not self._jail.starts_processes:
+            of_candidate, of_judge, may_spread = self._rehearse()
+        core = core if may_spread else None
+        self._candidates.seal(of_candidate, core)
+        self._judges.seal(of_judge, core)
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+
+    def _rehearse(self) -> tuple[list[int], list[int], bool]:
+        """The pages to be copied for a program and for a judge, and whether this process may say where those run."""
         ended: list[tuple[int, str]] = []
 
         def start(order: dict[str, Any], fds: Sequence[int]) -> None:
@@ -180,15 +189,12 @@ class _Worker:
 
         of_judge = self._judges.rehearse(lambda: rehearsal.of_judge(start))
         of_candidate = self._candidates.rehearse(lambda: rehearsal.of_candidate(start))
+        may_spread = True
         for pid, scratch in ended:
-            if not self._spread(pid):
-                core = None
+            may_spread = self._spread(pid) and may_spread
             os.waitpid(pid, 0)
             self._jail.clear(scratch)
-        self._candidates.seal(of_candidate, core)
-        self._judges.seal(of_judge, core)
-        if core is not None:
-            os.sched_setaffinity(0, {core})
+        return of_candidate, of_judge, may_spread
 
     def _spread(self, pid: int) -> bool:
         """Let a process run on every core; whether this one may say so."""

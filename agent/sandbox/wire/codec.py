@@ -3,7 +3,7 @@
 A value is a JSON scalar (None, bool, int, float, str) or a list whose first item is a tag:
 
     l t s z   list, tuple, set, frozenset          d      dict: key, value, key, value ...
-    b B       bytes, bytearray (hex)               i      int of more than 64 bits (hex)
+    b B       bytes, bytearray (base64)            i      int of more than 64 bits (hex)
     c D F     complex, Decimal, Fraction           r q    range, deque
     T         date, time, datetime, timedelta      n      numpy array: dtype, nested list
     k O       Counter, OrderedDict (as dict)       e      defaultdict: what makes values, dict
@@ -19,6 +19,7 @@ inside the jail.
 
 from __future__ import annotations
 
+import base64
 import builtins
 import collections
 import datetime
@@ -184,8 +185,8 @@ _EXACT: dict[type, _Handler] = {
     collections.OrderedDict: lambda encoder, value, depth: _dict(encoder, value, depth, "O"),
     collections.defaultdict: _defaultdict,
     slice: lambda encoder, value, depth: encoder.items("S", (value.start, value.stop, value.step), depth),
-    bytes: lambda encoder, value, depth: ["b", value.hex()],
-    bytearray: lambda encoder, value, depth: ["B", value.hex()],
+    bytes: lambda encoder, value, depth: ["b", base64.b64encode(value).decode("ascii")],
+    bytearray: lambda encoder, value, depth: ["B", base64.b64encode(value).decode("ascii")],
     complex: lambda encoder, value, depth: ["c", value.real, value.imag],
     decimal.Decimal: lambda encoder, value, depth: ["D", str(value)],
     fractions.Fraction: lambda encoder, value, depth: ["F", hex(value.numerator), hex(value.denominator)],
@@ -209,7 +210,7 @@ _SUBCLASSES: tuple[tuple[type, _Handler], ...] = (
     (int, lambda encoder, value, depth: _integer(int.__add__(value, 0))),
     (float, lambda encoder, value, depth: float.__float__(value)),
     (str, lambda encoder, value, depth: str.__str__(value)),
-    (bytes, lambda encoder, value, depth: ["b", bytes.hex(value)]),
+    (bytes, lambda encoder, value, depth: ["b", base64.b64encode(bytes.__getitem__(value, slice(None))).decode()]),
     (list, lambda encoder, value, depth: encoder.items("l", list.__iter__(value), depth)),
     (tuple, lambda encoder, value, depth: encoder.items("t", tuple.__iter__(value), depth)),
     (set, lambda encoder, value, depth: encoder.items("s", set.__iter__(value), depth)),

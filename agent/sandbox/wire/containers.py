@@ -17,6 +17,7 @@ chains need no depth. Standard library only: this module runs inside the jail.
 
 from __future__ import annotations
 
+import base64
 import collections
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -323,7 +324,7 @@ class _Receiver(Decoder):
             return [self.value(wire[1], depth + 1), *self.items(wire[2], depth)]
         if tag == "q":
             return self.listed(wire[2], depth)
-        return [bytes.fromhex(wire[1])] if tag == "B" else self.items(wire, depth)
+        return [base64.b64decode(wire[1], validate=True)] if tag == "B" else self.items(wire, depth)
 
     def _known(self, number: Json) -> object:
         if type(number) is not int:

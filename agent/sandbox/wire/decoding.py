@@ -5,6 +5,7 @@ Standard library only: this module runs inside the jail.
 
 from __future__ import annotations
 
+import base64
 import collections
 import datetime
 import decimal
@@ -124,9 +125,9 @@ class Decoder:
             start, stop, step = self.items(wire, depth)
             return slice(start, stop, step)
         if tag == "b":
-            return bytes.fromhex(wire[1])
+            return base64.b64decode(wire[1], validate=True)
         if tag == "B":
-            return bytearray.fromhex(wire[1])
+            return bytearray(base64.b64decode(wire[1], validate=True))
         if tag == "c":
             return complex(wire[1], wire[2])
         if tag == "D":
