@@ -21,6 +21,7 @@ from agent.sandbox.plan import Unit
 from agent.sandbox.process import MARK_SECONDS, Exit, Order, WorkerLost, WorkerProcess
 from agent.sandbox.program import trace
 from agent.sandbox.program.statements import Span
+from agent.sandbox.suite import script
 from agent.sandbox.testimony import of_fault
 from agent.sandbox.verdict import of_exit
 from agent.sandbox.walls.template import BROKEN, FAILED
@@ -212,10 +213,12 @@ class Session:
             self._channel.socket.close()
         self._reports = Channel(ours)
         self._stack.callback(self._reports.close)
+        prelude = self._program.prelude
         await self._reports.send(
             {
                 **self._suite(units, done),
-                "prelude": self._program.prelude,
+                "prelude": prelude,
+                "prelude_script": script.told(prelude, "prelude") if prelude else None,
                 "names": self._names,
                 "seed": f"{_SECRET}{self._program.seed}",
             }
@@ -233,7 +236,14 @@ class Session:
             "entry_point": self._program.entry_point,
             "statements": len(self._statements),
             "units": [
-                {"index": unit.index, "name": unit.name, "runner": unit.runner, "source": unit.source} for unit in units
+                {
+                    "index": unit.index,
+                    "name": unit.name,
+                    "runner": unit.runner,
+                    "source": unit.source,
+                    "script": script.told(unit.source, unit.runner),
+                }
+                for unit in units
             ],
             "skip": done,
         }

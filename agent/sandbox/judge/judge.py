@@ -7,9 +7,7 @@ code finds an empty one there. Standard library only: this module runs inside th
 
 from __future__ import annotations
 
-import ast
 import builtins
-import linecache
 import os
 import random
 import sys
@@ -21,24 +19,16 @@ from agent.sandbox.judge.errors import FAULT
 from agent.sandbox.judge.names import Finder, Names
 from agent.sandbox.judge.program import Connect, Program
 from agent.sandbox.program.trace import Hits
-from agent.sandbox.suite.cases import bound, nodes_of
 from agent.sandbox.suite.fixtures import Fixtures
 from agent.sandbox.suite.recorder import MAX_TEXT, Recorder, Send
-from agent.sandbox.suite.suite import TESTS, Suite, fill, root_of
+from agent.sandbox.suite.script import heard
+from agent.sandbox.suite.suite import Suite, fill, root_of
 from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Gone, Peer
 
 _LONGEST = 8000
 """Characters of a text in a fault record, and bytes of what is no text."""
-_REHEARSALS = 10
-"""See `candidate.settle`."""
-
-
-def settle() -> None:
-    """Rehearse a judge, in the process that forks them."""
-    for _ in range(_REHEARSALS):
-        _rehearse()
 
 
 def run(rpc_fd: int, verdict_fd: int) -> int:
@@ -67,20 +57,20 @@ def _refuse(op: str, wire: Json) -> dict[str, Json]:
 def _judge(order: dict[str, Json], connect: Connect, send: Send, hits: Hits) -> None:
     random.seed(order["seed"])
     warnings.simplefilter("ignore")
-    prelude, entry_point = order["prelude"], order["entry_point"]
+    entry_point = order["entry_point"]
     base: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
-    if prelude:
-        exec(compile(prelude, "<prelude>", "exec", dont_inherit=True), base)
+    prelude = heard(order["prelude_script"], order["prelude"], "prelude") if order["prelude"] else None
+    if prelude is not None:
+        exec(prelude.code, base)
     given = {name: value for name, value in base.items() if isinstance(value, type) and value.__module__ == "tests"}
     program = Program(connect, given)
     names = Names(program, order["names"], base, root_of(entry_point))
-    if prelude:
-        fill(base, nodes_of(ast.parse(prelude)), names.find, entry_point)
+    if prelude is not None:
+        fill(base, prelude, names.find, entry_point)
     sys.meta_path.append(Finder(names))
-    suite = Suite(base, names.find, entry_point, Fixtures(in_process=False))
+    suite = Suite(base, names.find, entry_point, Fixtures(in_process=False), names.keep)
     for unit in order["units"]:
         program.tests = unit["source"]
-        names.taken = bound(ast.parse(unit["source"])) if "*" in unit["source"] else frozenset()
         skip = {case for index, case in order["skip"] if index == unit["index"]}
         suite.run(unit, Recorder(send, unit["index"], skip, hits, _fault_of))
     send({"event": "done", "nonce": order["nonce"]})
@@ -101,44 +91,3 @@ def _bounded(described: dict[str, Json]) -> dict[str, Json]:
         return {**texts, **rest} if len(frames.pack(rest)) <= _LONGEST else texts
     except codec.Unserialisable:
         return texts
-
-
-class _Rehearsed:
-    """Answers as a program would whose `f` always returns `[1]`."""
-
-    def request(self, op: str, arguments: Json) -> dict[str, Json]:
-        told = codec.encode(_Rehearsed.request, _handle) if op == "name" else {"v": ["l", 1], "n": 1, "d": [1, 1]}
-        return frames.unpack(frames.pack({"id": 1, "ok": told})[frames.HEADER.size :])
-
-
-def _handle(value: object) -> list[Json]:
-    return ["h", "c", 0, "function", "f", None]
-
-
-def _pack(message: dict[str, Json]) -> None:
-    frames.pack(message)
-
-
-def _rehearse() -> None:
-    """Judge a program of no meaning; what that leaves behind in this process is put back."""
-    finders, filters = list(sys.meta_path), list(warnings.filters)
-    file = os.memfd_create("rehearsal")
-    unit = {
-        "index": 0,
-        "name": "check",
-        "runner": "check",
-        "source": "def check(candidate):\n    assert candidate([1]) == [1]\n",
-    }
-    order = {
-        "seed": 0,
-        "prelude": "",
-        "entry_point": "f",
-        "names": [["f", "own"]],
-        "units": [unit],
-        "skip": [],
-        "nonce": "",
-    }
-    _judge(order, lambda answer, unsent: _Rehearsed(), _pack, Hits(file, 2))
-    os.close(file)
-    sys.meta_path[:], warnings.filters[:] = finders, filters  # type: ignore[index]
-    del sys.modules["pytest"], sys.modules["tests"], linecache.cache[TESTS]

@@ -36,8 +36,11 @@ class Names:
         self._root = root
         self._base = base
         self._reported = {name: where for name, *where in reported}
-        self.taken: frozenset[str] = frozenset()
-        """Names that the test code gives a meaning itself."""
+        self._taken: frozenset[str] = frozenset()
+
+    def keep(self, names: frozenset[str]) -> None:
+        """Names that the test code which runs next gives a meaning itself."""
+        self._taken = names
 
     def public(self) -> list[str]:
         """What `import *` brings: never another meaning of a name that everybody or the test code has, unless it is the
@@ -46,7 +49,7 @@ class Names:
 
     def _is_public(self, name: str, entry: list[str]) -> bool:
         known = hasattr(builtins, name) or name in sys.stdlib_module_names
-        return not name.startswith("_") and name not in self.taken and not (known and entry[0] == "own")
+        return not name.startswith("_") and name not in self._taken and not (known and entry[0] == "own")
 
     def find(self, name: str, *, called: bool = False) -> Any:
         """The object behind `name`, which is a module of the standard library rather than the program's unless it is

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import atexit
 import faulthandler
-import gc
 import linecache
 import mmap
 import os
@@ -27,7 +26,7 @@ from agent.sandbox.program.operations import OPERATIONS
 from agent.sandbox.program.statements import Statements
 from agent.sandbox.program.told import OF_TESTS
 from agent.sandbox.suite import inside
-from agent.sandbox.wire import codec, frames
+from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Gone, Peer, Remote
 
@@ -36,8 +35,6 @@ MODULE = "solution"
 
 _SEED = 0
 """What the random numbers of most runs are seeded with, once for all."""
-_REHEARSALS = 10
-"""Code is adapted while it first runs; what that wrote before the fork no program's process writes again."""
 _reserve = mmap.mmap(-1, 4 << 20)
 """Address space given back once memory has run out, so that it can be told; until then no function can be called."""
 _harness: list[types.ModuleType] = []
@@ -48,8 +45,6 @@ def settle() -> None:
     """Do once what holds for every program, in the process that forks theirs, when all it needs is imported."""
     _harness.extend(sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "agent")
     warnings.simplefilter("ignore", SyntaxWarning)
-    for _ in range(_REHEARSALS):
-        _Program(-1, -1).rehearse()
     random.seed(_SEED)
 
 
@@ -79,15 +74,6 @@ class _Program:
         self._containers = self._exports.containers
         self.peer = Peer(rpc_fd, self._answer, self._containers.unsent)
         self._stdout = sys.stdout
-
-    def rehearse(self) -> None:
-        """Do with a program of no meaning what is done with every program, as far as it leaves nothing behind."""
-        self._source = "def f(x):\n    if x: return 5\n    return x\n"
-        exec(self._compile(), {trace.HITS: bytearray(9)})
-        told = frames.pack({"id": 1, "statements": self._statements.spans() if self._statements else [], "code": ""})
-        frames.unpack(told[frames.HEADER.size :])
-        self._reply("eval", "int(1)")
-        self._reply("call", {"v": ["t", ["g", "sorted"], ["t", ["l", 1]], ["t"], ["t"]], "n": 0})
 
     def load(self, order: dict[str, Json]) -> None:
         """Execute prelude and program as a module and send `{"names": ...}` or `{"fault": ...}`."""
@@ -136,7 +122,6 @@ class _Program:
         faulthandler.register(signal.SIGUSR2, file=self._trace_fd, all_threads=False)
         if order["seed"] != _SEED:
             random.seed(order["seed"])
-        gc.enable()
         sys.setrecursionlimit(1000 + _depth())
 
     def _execute(self, order: dict[str, Json]) -> None:

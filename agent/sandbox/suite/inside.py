@@ -17,7 +17,8 @@ from typing import Any
 from agent.sandbox.program import trace
 from agent.sandbox.suite.fixtures import Fixtures
 from agent.sandbox.suite.recorder import Recorder
-from agent.sandbox.suite.suite import TESTS, Suite
+from agent.sandbox.suite.script import TESTS
+from agent.sandbox.suite.suite import Suite
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Peer
 

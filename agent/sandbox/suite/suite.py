@@ -6,7 +6,6 @@ Standard library only: this module runs inside the jail.
 
 from __future__ import annotations
 
-import ast
 import builtins
 import contextlib
 import inspect
@@ -20,11 +19,10 @@ from typing import Any, Protocol
 from agent.sandbox.suite import awaiting, cases, collection, minipytest
 from agent.sandbox.suite.fixtures import Fixtures
 from agent.sandbox.suite.recorder import Recorder
+from agent.sandbox.suite.script import TESTS, Script, heard
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Gone
 
-TESTS = "<tests>"
-"""Pseudo file name of the test code."""
 _HARNESS = ("candidate", "check", cases.RECORDER)
 """Names whose meaning the program cannot change."""
 
@@ -38,11 +36,20 @@ class Find(Protocol):
 class Suite:
     """The units of one process."""
 
-    def __init__(self, base: dict[str, Any], find: Find, entry_point: str | None, fixtures: Fixtures) -> None:
+    def __init__(
+        self,
+        base: dict[str, Any],
+        find: Find,
+        entry_point: str | None,
+        fixtures: Fixtures,
+        on_names: Callable[[frozenset[str]], None] = lambda names: None,
+    ) -> None:
+        """`on_names` hears, before a unit runs, which names its source gives a meaning."""
         self._base = base
         self._find = find
         self._entry_point = entry_point
         self._fixtures = fixtures
+        self._on_names = on_names
         sys.modules["pytest"] = minipytest.module()
         sys.modules["tests"] = ModuleType("tests")
 
@@ -59,28 +66,24 @@ class Suite:
         linecache.cache[TESTS] = (len(source), None, source.splitlines(keepends=True), TESTS)
         namespace = dict(self._base)
         namespace[cases.RECORDER] = recorder
+        script = heard(unit["script"], source, runner)
+        self._on_names(script.bound)
         if runner == "value":
             recorder.plan([unit["name"]])
             if recorder.begin(0):
-                fill(namespace, cases.nodes_of(ast.parse(source, mode="eval")), self._find)
-                recorder.value(eval(compile(source, TESTS, "eval", dont_inherit=True), namespace))
+                fill(namespace, script, self._find)
+                recorder.value(eval(script.code, namespace))
             return
-        tree = ast.parse(source)
-        nodes = cases.nodes_of(tree)
         entry_point = self._entry_point
-        fill(namespace, nodes, self._find, entry_point)
-        splits = runner in ("check", "script")
-        names = cases.split(tree) if splits else [unit["name"]] if runner == "assert" else []
-        cases.record_operands(nodes)
-        code = compile(tree, TESTS, "exec", dont_inherit=True)
-        whole = splits and not names
-        if splits or runner == "assert":
-            recorder.plan(names or [unit["name"]])
-        if (whole or runner == "assert") and not recorder.begin(0):
+        fill(namespace, script, self._find, entry_point)
+        in_whole = runner == "assert" or (runner in ("check", "script") and not script.cases)
+        if in_whole or script.cases:
+            recorder.plan(script.cases or [unit["name"]])
+        if in_whole and not recorder.begin(0):
             return
         sys.modules["tests"].__dict__.update(namespace)
-        exec(code, namespace)
-        if runner == "check" and not cases.calls_check(tree):
+        exec(script.code, namespace)
+        if runner == "check" and not script.calls_check:
             if "candidate" not in namespace:
                 namespace["candidate"] = eval(entry_point, namespace) if entry_point else None
             awaiting.finish(namespace["check"](namespace["candidate"]))
@@ -109,16 +112,14 @@ class Suite:
                     recorder.passed()
 
 
-def fill(namespace: dict[str, Any], nodes: list[ast.AST], find: Find, entry_point: str | None = None) -> None:
-    """Give test code of these nodes those names of the program that it uses. Built-in names, the standard library's
-    modules and what `namespace` has already are never the program's, unless they are the entry point."""
+def fill(namespace: dict[str, Any], script: Script, find: Find, entry_point: str | None = None) -> None:
+    """Give a script those names of the program that it uses. Built-in names, the standard library's modules and what
+    `namespace` has already are never the program's, unless they are the entry point."""
     root = root_of(entry_point)
-    used = {node.id for node in nodes if isinstance(node, ast.Name)} | ({root} if root else set())
-    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    for name in used:
+    for name in script.used | {root} if root else script.used:
         if name == root or not (name in _HARNESS or hasattr(builtins, name) or name in namespace):
             try:
-                namespace[name] = find(name, called=name in called)
+                namespace[name] = find(name, called=name in script.called)
             except KeyError:
                 continue
     if root in namespace:

@@ -1,6 +1,8 @@
-"""Runs of a program of no meaning, to see which pages of a template such a run writes to.
+"""Runs of a program of no meaning, before there are others.
 
-The worker plays the server's part in them, before it serves. Standard library only.
+A template plays them within itself, so that it holds what such runs otherwise each would have to work out and write
+down: adapted code, looked up attributes. Its worker then has it play them in forks, to see which pages these write to.
+Whoever asks for a run plays the server's part in it. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent.sandbox.program import trace
+from agent.sandbox.suite import script
 from agent.sandbox.wire import frames
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Gone, Peer
 
 Start = Callable[[dict[str, Any], Sequence[int]], object]
-"""Starts a process as an order says, with descriptors."""
+"""Plays what an order says with descriptors, or starts a process that does."""
 
 _PROGRAM = """\
 def f(numbers, word="a"):
@@ -34,7 +37,11 @@ def check(candidate):
     assert candidate([1, 2, 3, 4]) == ["a1", "a3"]
     assert candidate([], "b") == []
 """
-_UNIT: dict[str, Json] = {"index": 0, "name": "check", "runner": "check", "source": _CHECK}
+_REQUESTS = (("name", "f"), ("call", {"v": ["t", ["g", "sorted"], ["t", ["l", 1]], ["t"], ["t"]], "n": 0}))
+"""Such as a judge makes."""
+_UNIT: dict[str, Json] = {
+    "index": 0, "name": "check", "runner": "check", "source": _CHECK, "script": script.told(_CHECK, "check"),
+}  # fmt: skip
 _SUITE: dict[str, Json] = {
     "nonce": "", "entry_point": "f", "statements": 0, "units": [_UNIT], "skip": [], "prelude": "", "seed": "0",
 }  # fmt: skip
@@ -43,30 +50,41 @@ _ORDER: dict[str, Any] = {"memory_mb": 512, "cpu": 10.0}
 
 def of_candidate(start: Start) -> list[int]:
     """Pages that the process of a program has for itself in the end, by their numbers."""
-    with contextlib.ExitStack() as stack:
-        server, program = _pair(stack)
-        server.sendall(_load(names=False))
-        for number, call in enumerate(_CALLS):
-            server.sendall(frames.pack({"id": number, "op": "eval", "a": call}))
-        server.shutdown(socket.SHUT_WR)
-        file = _hits(stack)
-        null = _null(stack)
-        return _told(lambda told: start({**_ORDER, "role": "candidate"}, [null, told, null, program.fileno(), file]))
+    return _asked(start, [("eval", call) for call in _CALLS], names=False)
 
 
-def of_judge(start: Start) -> list[int]:
-    """Pages that the process of a judge has for itself in the end, by their numbers."""
+def of_candidate_of_judge(start: Start) -> None:
+    """Play the program of a judge."""
+    _asked(start, _REQUESTS, names=True)
+
+
+def of_judge(start: Start, start_program: Start) -> list[int]:
+    """Pages that the process of a judge has for itself in the end, by their numbers; its program has to run in another
+    one."""
     with contextlib.ExitStack() as stack:
         server, program = _pair(stack)
         server.sendall(_load(names=True))
         file = _hits(stack)
         null = _null(stack)
-        start({**_ORDER, "role": "candidate"}, [null, null, null, program.fileno(), file])
+        start_program({**_ORDER, "role": "candidate"}, [null, null, null, program.fileno(), file])
         program.close()
         suite, verdict = _pair(stack)
         suite.sendall(frames.pack({**_SUITE, "names": _names(server)}))
         ends = server.fileno(), verdict.fileno()
         return _told(lambda told: start({**_ORDER, "role": "judge"}, [file, told, null, *ends]))
+
+
+def _asked(start: Start, requests: Sequence[tuple[str, Json]], *, names: bool) -> list[int]:
+    """Play a program of which that is asked."""
+    with contextlib.ExitStack() as stack:
+        server, program = _pair(stack)
+        server.sendall(_load(names=names))
+        for number, (op, wire) in enumerate(requests):
+            server.sendall(frames.pack({"id": number, "op": op, "a": wire}))
+        server.shutdown(socket.SHUT_WR)
+        file = _hits(stack)
+        null = _null(stack)
+        return _told(lambda told: start({**_ORDER, "role": "candidate"}, [null, told, null, program.fileno(), file]))
 
 
 def _load(*, names: bool) -> bytes:

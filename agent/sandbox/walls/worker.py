@@ -187,7 +187,7 @@ class _Worker:
         def start(order: dict[str, Any], fds: Sequence[int]) -> None:
             ended.append(self._start(order, fds))
 
-        of_judge = self._judges.rehearse(lambda: rehearsal.of_judge(start))
+        of_judge = self._judges.rehearse(lambda: rehearsal.of_judge(start, start))
         of_candidate = self._candidates.rehearse(lambda: rehearsal.of_candidate(start))
         may_spread = True
         for pid, scratch in ended:
