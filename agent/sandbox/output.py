@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Callable
 
 from agent.sandbox.channel import CHUNK
+
+_SOON = 0.01
+"""Seconds. Most processes end before, and what they print fits into the pipes."""
 
 
 class Output:
@@ -20,22 +22,25 @@ class Output:
         self._loop = asyncio.get_running_loop()
         self._data: dict[int, bytearray] = {}
         self._listening: set[int] = set()
+        self._start = self._loop.call_later(_SOON, self._listen)
         self.overflow = False
 
-    def pipe(self, stack: contextlib.ExitStack, given: contextlib.ExitStack) -> int:
-        """A new pipe: the end for the process, closed by `given`; `stack` closes the other."""
+    def pipe(self) -> int:
+        """A new pipe: the end for the process, which the caller closes."""
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(writer, True)
-        given.callback(os.close, writer)
-        stack.callback(os.close, reader)
         self._data[reader] = bytearray()
-        self._loop.add_reader(reader, self._drain, reader)
-        self._listening.add(reader)
-        stack.callback(self._leave, reader)
+        os.set_blocking(writer, True)
         return writer
+
+    def close(self) -> None:
+        """Close the other ends."""
+        self.rest()
+        for reader in self._data:
+            os.close(reader)
 
     def rest(self) -> None:
         """Leave what comes to `drain`: for a process that is about to be killed."""
+        self._start.cancel()
         for reader in self._data:
             self._leave(reader)
 
@@ -45,6 +50,11 @@ class Output:
             self._drain(reader)
         stdout, stderr = map(bytes, self._data.values())
         return stdout, stderr
+
+    def _listen(self) -> None:
+        for reader in self._data:
+            self._loop.add_reader(reader, self._drain, reader)
+            self._listening.add(reader)
 
     def _drain(self, reader: int) -> None:
         while True:

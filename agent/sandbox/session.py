@@ -97,20 +97,18 @@ class Session:
         self._stack.close()
 
     def _open(self, stack: contextlib.ExitStack) -> None:
+        stack.callback(self._output.close)
         ours, theirs = socket.socketpair()
         stack.enter_context(ours)
-        with theirs, contextlib.ExitStack() as given:
-            stdin = os.memfd_create("stdin", os.MFD_CLOEXEC)
-            given.callback(os.close, stdin)
-            if self._stdin:
-                with open(os.dup(stdin), "wb") as file:  # noqa: PTH123
-                    file.write(self._stdin.encode("utf-8", "surrogateescape"))
-                os.lseek(stdin, 0, os.SEEK_SET)
+        given = [theirs.detach()]
+        try:
+            given.insert(0, _file(self._stdin or ""))
+            given.insert(1, self._output.pipe())
+            given.insert(2, self._output.pipe())
             self._trace = os.memfd_create("trace", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             stack.callback(os.close, self._trace)
             os.ftruncate(self._trace, trace.SIZE)
             fcntl.fcntl(self._trace, fcntl.F_ADD_SEALS, _SEALS)
-            pipes = [self._output.pipe(stack, given) for _ in range(2)]
             self._channel = Channel(ours)
             stack.callback(self._channel.close)
             cpu = min(self._tally.cpu_left, self._program.limits.cpu_seconds * trace.SLOWDOWN)
@@ -123,7 +121,10 @@ class Session:
                 test_cpu=test_cpu,
                 test_wall=3 * test_cpu + 2,
             )
-            self._exit = self._worker.spawn(self.id, self._order, [stdin, *pipes, theirs.fileno(), self._trace])
+            self._exit = self._worker.spawn(self.id, self._order, [*given, self._trace])
+        finally:
+            for fd in given:
+                os.close(fd)
 
     async def load(self, *, names: bool) -> tuple[Outcome, Fault] | None:
         """Load the program for calls, with its names for a judge; what went wrong, or None. Raises WorkerLost."""
@@ -357,6 +358,16 @@ class Session:
                 "names": names,
             }
         )
+
+
+def _file(text: str) -> int:
+    """A descriptor to read a text from."""
+    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    if text:
+        with open(os.dup(fd), "wb") as file:  # noqa: PTH123
+            file.write(text.encode("utf-8", "surrogateescape"))
+        os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 def _ahead(calls: Sequence[str], start: int) -> Iterator[str]:

@@ -108,6 +108,7 @@ class Process:
         self._stack.close()
 
     def _open(self, stack: contextlib.ExitStack) -> None:
+        stack.callback(self._output.close)
         ours, theirs = socket.socketpair()
         stack.enter_context(ours)
         self._channel = Channel(ours)
@@ -124,7 +125,9 @@ class Process:
             command=self._command,
         )
         with theirs, contextlib.ExitStack() as given, Image.of(self._stdin.encode("utf-8", "surrogateescape")) as stdin:
-            pipes = [self._output.pipe(stack, given) for _ in range(2)]
+            pipes = [self._output.pipe() for _ in range(2)]
+            for fd in pipes:
+                given.callback(os.close, fd)
             for image in (stdin, self._image):
                 os.lseek(image.fd, 0, os.SEEK_SET)
             self._exit = self._worker.spawn(self._id, order, [stdin.fd, *pipes, theirs.fileno(), self._image.fd])
