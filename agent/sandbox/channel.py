@@ -9,7 +9,7 @@ import socket
 from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
 
-CHUNK = 256 * 1024
+CHUNK = 64 * 1024
 """Bytes read at once."""
 
 
