@@ -35,10 +35,11 @@ def run(rpc_fd: int, verdict_fd: int) -> int:
     """Run the units of the order that the server sends; returns the exit status of the process."""
     verdict = Peer(verdict_fd, _refuse)
     batch = Batch(verdict)
+    kept = os.dup(0)
+    os.dup2(1, 0)
     try:
         order = verdict.receive()
-        hits = Hits(os.dup(0), order["statements"])
-        os.dup2(1, 0)
+        hits = Hits(kept, order["statements"])
         _judge(order, lambda answer, unsent: Peer(rpc_fd, answer, unsent), batch.send, hits)
         batch.flush()
     except Gone as gone:
@@ -47,6 +48,8 @@ def run(rpc_fd: int, verdict_fd: int) -> int:
             verdict.send({"event": "gone", "message": str(gone)[:MAX_TEXT]})
         except Gone:
             return 1
+    finally:
+        os.close(kept)
     return 0
 
 

@@ -53,8 +53,8 @@ def of_candidate(start: Start) -> list[int]:
     return _asked(start, [("eval", call) for call in _CALLS], names=False)
 
 
-def of_candidate_of_judge(start: Start) -> None:
-    """Play the program of a judge."""
+def of_judged_candidate(start: Start) -> None:
+    """Play a program that a judge asks."""
     _asked(start, _REQUESTS, names=True)
 
 

@@ -14,13 +14,9 @@ It does nothing else, because every page it writes to between two forks is copie
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
 import gc
 import importlib
-import itertools
 import json
-import linecache
 import marshal
 import os
 import signal
@@ -29,13 +25,12 @@ import socket
 import struct
 import sys
 import traceback
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from agent.sandbox.judge import judge
 from agent.sandbox.program import candidate
-from agent.sandbox.walls import command, kernel, pages, probe, rehearsal
+from agent.sandbox.walls import adaptation, command, kernel, pages, probe
 from agent.sandbox.walls.jail import Allowance, Jail
 
 MAX_MESSAGE = 65536
@@ -45,9 +40,6 @@ FAILED = 120
 """Exit status of a process that could not be confined."""
 BROKEN = 121
 """Of one that was, and whose harness raised."""
-_REHEARSALS = 10
-"""Code is adapted while it first runs; what that wrote before the fork no process writes again."""
-_MOST_OPEN = 256
 RESERVED = 5
 """Descriptors that a jailed process gets; the template's own ones are higher."""
 
@@ -70,12 +62,12 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
     site.setquit()
     sys.path.extend(walls.packages)
     candidate.settle()
-    orders, others, rehearse = candidates, judges, _rehearse_candidate
+    orders, others, adapt = candidates, judges, adaptation.to_candidates
     if kernel.clone(kernel.CLONE_PARENT) == 0:
         kernel.die_with_parent(signal.SIGKILL)
-        orders, others, rehearse = judges, candidates, _rehearse_judge
+        orders, others, adapt = judges, candidates, adaptation.to_judges
     others.close()
-    _adapt(rehearse)
+    adapt()
     gc.collect()
     pages.fill_holes()
     gc.freeze()
@@ -103,55 +95,6 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
         for fd in fds:
             os.close(fd)
         orders.send(ANSWER.pack(pid))
-
-
-def _adapt(rehearse: Callable[[], None]) -> None:
-    """Let the interpreter adapt to what every process of this template does; what else that changes is put back."""
-    modules, argv, limit = dict(sys.modules), sys.argv, sys.getrecursionlimit()
-    finders, filters = list(sys.meta_path), list(warnings.filters)
-    sys._clear_type_cache()
-    for _ in range(_REHEARSALS):
-        rehearse()
-    faulthandler.unregister(signal.SIGUSR2)
-    linecache.clearcache()
-    for name in sys.modules.keys() - modules.keys():
-        del sys.modules[name]
-    sys.modules.update(modules)
-    sys.argv = argv
-    sys.setrecursionlimit(limit)
-    sys.meta_path[:], warnings.filters[:] = finders, filters  # type: ignore[index]
-
-
-def _rehearse_candidate() -> None:
-    rehearsal.of_candidate_of_judge(_play)
-    rehearsal.of_candidate(_play)
-
-
-def _rehearse_judge() -> None:
-    rehearsal.of_judge(_play, _play_beside)
-    os.wait()
-
-
-def _play(order: dict[str, Any], fds: Sequence[int]) -> None:
-    """Play a role in this process."""
-    if order["role"] == "candidate":
-        candidate.run(*fds[3:])
-        return
-    stdin = os.dup(0)
-    os.dup2(fds[0], 0)
-    judge.run(*fds[3:])
-    os.dup2(stdin, 0)
-    os.close(stdin)
-
-
-def _play_beside(order: dict[str, Any], fds: Sequence[int]) -> None:
-    """Play a role in a child, which keeps no other end of what it is given."""
-    if os.fork() == 0:
-        with contextlib.suppress(BaseException):
-            for first, end in itertools.pairwise([2, *sorted(set(fds)), _MOST_OPEN]):
-                os.closerange(first + 1, end)
-            _play(order, fds)
-        os._exit(0)
 
 
 def _tell_sizes(orders: socket.socket, procfs: int) -> int:
