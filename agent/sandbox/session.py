@@ -37,6 +37,8 @@ _JUDGE_PATIENCE = 5.0
 """Seconds that a judge may wait longer than the program, so that the one that hangs is the one that is blamed."""
 _CALLS_AHEAD = 16
 _CHARACTERS_AHEAD = 8192
+_SCRIPTS = 1 << 21
+"""Characters of test code that is told ready to run, in one message."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
@@ -236,16 +238,7 @@ class Session:
             "nonce": self.nonce,
             "entry_point": self._program.entry_point,
             "statements": len(self._statements),
-            "units": [
-                {
-                    "index": unit.index,
-                    "name": unit.name,
-                    "runner": unit.runner,
-                    "source": unit.source,
-                    "script": script.told(unit.source, unit.runner),
-                }
-                for unit in units
-            ],
+            "units": list(_told(units)),
             "skip": done,
         }
 
@@ -358,6 +351,21 @@ class Session:
                 "names": names,
             }
         )
+
+
+def _told(units: list[Unit]) -> Iterator[dict[str, Json]]:
+    left = _SCRIPTS
+    for unit in units:
+        ready = script.told(unit.source, unit.runner)
+        if ready is not None:
+            left -= len(ready)
+        yield {
+            "index": unit.index,
+            "name": unit.name,
+            "runner": unit.runner,
+            "source": unit.source,
+            "script": ready if left >= 0 else None,
+        }
 
 
 def _file(text: str) -> int:

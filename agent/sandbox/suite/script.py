@@ -21,7 +21,7 @@ TESTS = "<tests>"
 PRELUDE = "<prelude>"
 """That of the prelude."""
 _FILES = {"prelude": PRELUDE}
-_MOST_TOLD = 1 << 18
+_MOST_TOLD = 1 << 17
 """Characters."""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from agent.sandbox.pool import WorkerPool
 from agent.sandbox.suite import script
-from memory.records import CodeTest, Outcome
+from memory.records import AssertTest, CodeTest, Outcome
 
 _CHECK = """
 def helper(x):
@@ -64,6 +64,19 @@ async def test_what_is_too_long_to_be_told_runs_as_well(pool: WorkerPool) -> Non
     )
 
     assert [case.outcome for case in verdict.cases] == [*[Outcome.PASSED] * 3, Outcome.FAILED_TEST]
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_more_than_one_message_may_hold_runs_as_well(pool: WorkerPool) -> None:
+    sources = [f"assert f(len({'x' * 10_000!r}) + f({number})) == {10_002 + number}" for number in range(300)]
+    assert sum(len(script.told(source, "assert") or "") for source in sources) > 1 << 21
+
+    verdict = await pool.run(
+        "def f(x):\n    return x + 1\n", [AssertTest(source=source) for source in sources], entry_point="f"
+    )
+
+    assert {case.outcome for case in verdict.cases} == {Outcome.PASSED}
+    assert len(verdict.cases) == 300
 
 
 @pytest.mark.asyncio(loop_scope="session")
