@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
 import socket
@@ -223,7 +224,7 @@ class Session:
                 "prelude": prelude,
                 "prelude_script": script.told(prelude, "prelude") if prelude else None,
                 "names": self._names,
-                "seed": f"{_SECRET}{self._program.seed}",
+                "seed": _of_tests(self._program.seed),
             }
         )
 
@@ -351,6 +352,11 @@ class Session:
                 "names": names,
             }
         )
+
+
+def _of_tests(seed: int) -> int:
+    """What the random numbers of tests are seeded with."""
+    return int.from_bytes(hashlib.sha256(f"{_SECRET}{seed}".encode()).digest()[:8], "big")
 
 
 def _told(units: list[Unit]) -> Iterator[dict[str, Json]]:

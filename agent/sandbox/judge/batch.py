@@ -18,14 +18,19 @@ _SECONDS = 0.01
 
 
 class Batch:
-    """Reports on their way to the server. Takes SIGALRM and the real-time interval timer of this process."""
+    """Reports on their way to the server. The newest has SIGALRM and the real-time interval timer of its process."""
+
+    _newest: Batch | None = None
+    """In whose name the signal is handled: the handler stays, so that a process has it from the template."""
 
     def __init__(self, server: Peer) -> None:
         self._server = server
         self._waiting: list[bytes] = []
         self._since = 0.0
         self._writing = False
-        signal.signal(signal.SIGALRM, self._on_alarm)
+        if Batch._newest is None:
+            signal.signal(signal.SIGALRM, _on_alarm)
+        Batch._newest = self
 
     def send(self, message: dict[str, Json]) -> None:
         """Send soon. Raises Gone, and Unserialisable if the message is too large."""
@@ -49,5 +54,7 @@ class Batch:
         finally:
             self._writing = False
 
-    def _on_alarm(self, number: int, frame: Any) -> None:
-        self.flush()
+
+def _on_alarm(number: int, frame: Any) -> None:
+    if Batch._newest is not None:
+        Batch._newest.flush()

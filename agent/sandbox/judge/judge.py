@@ -22,13 +22,19 @@ from agent.sandbox.program.trace import Hits
 from agent.sandbox.suite.fixtures import Fixtures
 from agent.sandbox.suite.recorder import MAX_TEXT, Recorder, Send
 from agent.sandbox.suite.script import heard
-from agent.sandbox.suite.suite import Suite, fill, root_of
+from agent.sandbox.suite.suite import Suite, fill, offer_pytest, root_of
 from agent.sandbox.wire import codec, frames
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Gone, Peer
 
 _LONGEST = 8000
 """Characters of a text in a fault record, and bytes of what is no text."""
+
+
+def settle() -> None:
+    """Do once what holds for every judge, in the process that forks them."""
+    warnings.simplefilter("ignore")
+    offer_pytest()
 
 
 def run(rpc_fd: int, verdict_fd: int) -> int:
@@ -59,7 +65,6 @@ def _refuse(op: str, wire: Json) -> dict[str, Json]:
 
 def _judge(order: dict[str, Json], connect: Connect, send: Send, hits: Hits) -> None:
     random.seed(order["seed"])
-    warnings.simplefilter("ignore")
     entry_point = order["entry_point"]
     base: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
     prelude = heard(order["prelude_script"], order["prelude"], "prelude") if order["prelude"] else None

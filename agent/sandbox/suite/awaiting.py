@@ -61,5 +61,7 @@ class Nested:
 
 def finish(result: Any) -> None:
     """`Loop.finish` with a loop for this alone."""
+    if result is None:
+        return
     with contextlib.ExitStack() as stack:
         Loop(stack).finish(result)

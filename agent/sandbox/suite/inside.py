@@ -18,7 +18,7 @@ from agent.sandbox.program import trace
 from agent.sandbox.suite.fixtures import Fixtures
 from agent.sandbox.suite.recorder import Recorder
 from agent.sandbox.suite.script import TESTS
-from agent.sandbox.suite.suite import Suite
+from agent.sandbox.suite.suite import Suite, offer_pytest
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Peer
 
@@ -43,6 +43,7 @@ def run(
     def find(name: str, /, *, called: bool = False) -> Any:
         return module.__dict__[name]
 
+    offer_pytest()
     suite = Suite(base, find, order["entry_point"], Fixtures(in_process=True))
     for unit in order["units"]:
         _let_import(unit["source"], module)

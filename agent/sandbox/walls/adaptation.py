@@ -13,7 +13,6 @@ import linecache
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,24 +26,23 @@ _MOST_OPEN = 256
 
 
 def to_candidates() -> None:
-    """Adapt this process to running programs."""
+    """Adapt this process, which forks programs."""
     _adapt(_candidate)
 
 
 def to_judges() -> None:
-    """Adapt this process to judging."""
+    """Adapt this process, which forks judges."""
     _adapt(_judge)
 
 
 def _adapt(play: Callable[[], None]) -> None:
     """Play some runs; what they change beside is put back."""
     modules, argv, limit = dict(sys.modules), sys.argv, sys.getrecursionlimit()
-    finders, filters = list(sys.meta_path), list(warnings.filters)
+    finders = list(sys.meta_path)
     sys._clear_type_cache()
     for _ in range(_RUNS):
         play()
     signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     faulthandler.unregister(signal.SIGUSR2)
     linecache.clearcache()
     for name in sys.modules.keys() - modules.keys():
@@ -52,7 +50,7 @@ def _adapt(play: Callable[[], None]) -> None:
     sys.modules.update(modules)
     sys.argv = argv
     sys.setrecursionlimit(limit)
-    sys.meta_path[:], warnings.filters[:] = finders, filters  # type: ignore[index]
+    sys.meta_path[:] = finders
 
 
 def _candidate() -> None:

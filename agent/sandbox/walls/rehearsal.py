@@ -43,7 +43,7 @@ _UNIT: dict[str, Json] = {
     "index": 0, "name": "check", "runner": "check", "source": _CHECK, "script": script.told(_CHECK, "check"),
 }  # fmt: skip
 _SUITE: dict[str, Json] = {
-    "nonce": "", "entry_point": "f", "statements": 0, "units": [_UNIT], "skip": [], "prelude": "", "seed": "0",
+    "nonce": "", "entry_point": "f", "statements": 0, "units": [_UNIT], "skip": [], "prelude": "", "seed": 0,
 }  # fmt: skip
 _ORDER: dict[str, Any] = {"memory_mb": 512, "cpu": 10.0}
 

@@ -66,6 +66,7 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
     if kernel.clone(kernel.CLONE_PARENT) == 0:
         kernel.die_with_parent(signal.SIGKILL)
         orders, others, adapt = judges, candidates, adaptation.to_judges
+        judge.settle()
     others.close()
     adapt()
     gc.collect()

@@ -28,7 +28,6 @@ def held():
         "arguments": sys.argv,
         "recursion": sys.getrecursionlimit(),
         "timer": signal.getitimer(signal.ITIMER_REAL),
-        "alarm": str(signal.getsignal(signal.SIGALRM)),
         "descriptors": sorted(os.listdir("/proc/self/fd")),
         "stdin": os.readlink("/proc/self/fd/0"),
     }
@@ -37,6 +36,8 @@ def adapted(function):
     return function.__code__._co_code_adaptive != function.__code__.co_code
 
 candidate.settle()
+if sys.argv[1] == "to_judges":
+    judge.settle()
 before = held()
 getattr(adaptation, sys.argv[1])()
 os.write(1, json.dumps({
