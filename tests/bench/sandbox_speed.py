@@ -38,7 +38,7 @@ from agent.sandbox.pool import WorkerPool
 from agent.settings import SandboxSettings
 from memory.records import AssertTest, CodeTest, Outcome, Test
 from tests.agent.sandbox.test_references import rows
-from tests.bench.processes import tree_cpu
+from tests.bench.processes import adopt_orphans, tree_cpu
 from tests.bench.report import publish
 
 _WORKERS = 2
@@ -86,6 +86,7 @@ async def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each way in each round")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    adopt_orphans()
     workloads = {"x + 1": [SMALL], "HumanEval": list(_references())}
     async with _ways() as ways:
         slices: dict[tuple[str, str], list[Slice]] = {}
