@@ -12,12 +12,12 @@ import builtins
 import functools
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.errors import BadTests
 from agent.sandbox import compare
 from agent.sandbox.claim import NOT_LITERAL, Check, claim, constant, is_plain_call, literal_value, shortened
-from agent.sandbox.suite import cases
+from agent.sandbox.suite import cases, script
 from memory.records import AssertTest, CallTest, CodeTest, ProbeTest, StdioTest, Test
 
 MAX_SOURCE = 1 << 20
@@ -56,6 +56,8 @@ class Unit:
     expected: str | None = None
     in_process: bool = False
     """To be run beside the program instead."""
+    script: str | None = None
+    """The source made ready to run; None: that is left to the process which runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Plan:
     literals: tuple[Literal, ...]
     units: tuple[Unit, ...]
     stdio: tuple[Stdio, ...]
+    prelude: str | None
+    """That of the judge, made ready to run, if one is needed."""
 
 
 def make(tests: Sequence[Test], *, entry_point: str | None, prelude: str) -> Plan:
@@ -127,7 +131,9 @@ def _made(tests: tuple[Test, ...], entry_point: str | None, prelude: str) -> Pla
                 names = cases.split(tree) if test.runner in ("check", "script") else []
                 named = tuple(names or [name])
                 units.append(Unit(index, name, test.runner, test.source, named, in_process=test.in_process))
-    return Plan(tuple(literals), tuple(units), tuple(stdio))
+    ready = [replace(unit, script=script.told(unit.source, unit.runner)) for unit in units]
+    ready_prelude = script.told(prelude, "prelude") if prelude and ready else None
+    return Plan(tuple(literals), tuple(ready), tuple(stdio), ready_prelude)
 
 
 def _parse(source: str, what: str, mode: str = "exec") -> ast.Module:

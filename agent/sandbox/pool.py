@@ -95,7 +95,9 @@ class WorkerPool:
         allowed = limits or _LIMITS
         if spoken is Language.PYTHON:
             plan = plans.make(tests, entry_point=entry_point, prelude=prelude)
-            prepare = self._python(Program(code, prelude, entry_point, allowed), plan, run_id)
+            prepare = self._python(
+                Program(code, prelude, entry_point, allowed, prelude_script=plan.prelude), plan, run_id
+            )
         else:
             wanted = native_plans.make(tests, spoken)
             prepare = self._native(Source(code, prelude, allowed), spoken, wanted, run_id)

@@ -22,7 +22,6 @@ from agent.sandbox.plan import Unit
 from agent.sandbox.process import MARK_SECONDS, Exit, Order, WorkerLost, WorkerProcess
 from agent.sandbox.program import trace
 from agent.sandbox.program.statements import Span
-from agent.sandbox.suite import script
 from agent.sandbox.testimony import of_fault
 from agent.sandbox.verdict import of_exit
 from agent.sandbox.walls.template import BROKEN, FAILED
@@ -53,6 +52,8 @@ class Program:
     limits: Limits
     seed: int = 0
     """Of the random numbers of program and tests."""
+    prelude_script: str | None = None
+    """The prelude as the judge is told it."""
 
 
 @dataclass(slots=True)
@@ -217,12 +218,11 @@ class Session:
             self._channel.socket.close()
         self._reports = Channel(ours)
         self._stack.callback(self._reports.close)
-        prelude = self._program.prelude
         await self._reports.send(
             {
                 **self._suite(units, done),
-                "prelude": prelude,
-                "prelude_script": script.told(prelude, "prelude") if prelude else None,
+                "prelude": self._program.prelude,
+                "prelude_script": self._program.prelude_script,
                 "names": self._names,
                 "seed": _of_tests(self._program.seed),
             }
@@ -362,15 +362,13 @@ def _of_tests(seed: int) -> int:
 def _told(units: list[Unit]) -> Iterator[dict[str, Json]]:
     left = _SCRIPTS
     for unit in units:
-        ready = script.told(unit.source, unit.runner)
-        if ready is not None:
-            left -= len(ready)
+        left -= len(unit.script or "")
         yield {
             "index": unit.index,
             "name": unit.name,
             "runner": unit.runner,
             "source": unit.source,
-            "script": ready if left >= 0 else None,
+            "script": unit.script if left >= 0 else None,
         }
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import base64
-import functools
 import marshal
 from types import CodeType
 from typing import NamedTuple
@@ -59,7 +58,6 @@ def prepare(source: str, runner: str) -> Script:
     return Script(code, cut, *names, bound, calls_check=cases.calls_check(tree))
 
 
-@functools.lru_cache(maxsize=512)
 def told(source: str, runner: str) -> str | None:
     """A script as text, for `heard`; None if it would be too long, or does not compile."""
     try:
