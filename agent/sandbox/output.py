@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from agent.sandbox.channel import CHUNK
 
@@ -25,12 +26,20 @@ class Output:
         self._start = self._loop.call_later(_SOON, self._listen)
         self.overflow = False
 
-    def pipe(self) -> int:
-        """A new pipe: the end for the process, which the caller closes."""
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._data[reader] = bytearray()
-        os.set_blocking(writer, True)
-        return writer
+    @contextlib.contextmanager
+    def ends(self) -> Iterator[list[int]]:
+        """Makes the pipes: their ends for the process, which leaving the block closes."""
+        writers: list[int] = []
+        try:
+            for _ in range(2):
+                reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+                self._data[reader] = bytearray()
+                writers.append(writer)
+                os.set_blocking(writer, True)
+            yield writers
+        finally:
+            for writer in writers:
+                os.close(writer)
 
     def close(self) -> None:
         """Close the other ends."""

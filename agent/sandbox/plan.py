@@ -131,8 +131,9 @@ def _made(tests: tuple[Test, ...], entry_point: str | None, prelude: str) -> Pla
                 names = cases.split(tree) if test.runner in ("check", "script") else []
                 named = tuple(names or [name])
                 units.append(Unit(index, name, test.runner, test.source, named, in_process=test.in_process))
-    ready = [replace(unit, script=script.told(unit.source, unit.runner)) for unit in units]
-    ready_prelude = script.told(prelude, "prelude") if prelude and ready else None
+    with warnings.catch_warnings(action="ignore"):
+        ready = [replace(unit, script=script.told(unit.source, unit.runner)) for unit in units]
+        ready_prelude = script.told(prelude, "prelude") if prelude and ready else None
     return Plan(tuple(literals), tuple(ready), tuple(stdio), ready_prelude)
 
 
@@ -140,8 +141,7 @@ def _parse(source: str, what: str, mode: str = "exec") -> ast.Module:
     if len(source) > MAX_SOURCE:
         raise BadTests(f"{what} is longer than {MAX_SOURCE} characters")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(source, mode=mode)
             compile(source, "<tests>", mode, dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

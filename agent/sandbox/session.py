@@ -104,11 +104,7 @@ class Session:
         stack.callback(self._output.close)
         ours, theirs = socket.socketpair()
         stack.enter_context(ours)
-        given = [theirs.detach()]
-        try:
-            given.insert(0, _file(self._stdin or ""))
-            given.insert(1, self._output.pipe())
-            given.insert(2, self._output.pipe())
+        with theirs, _file(self._stdin or "") as stdin, self._output.ends() as pipes:
             self._trace = os.memfd_create("trace", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             stack.callback(os.close, self._trace)
             os.ftruncate(self._trace, trace.SIZE)
@@ -125,10 +121,7 @@ class Session:
                 test_cpu=test_cpu,
                 test_wall=3 * test_cpu + 2,
             )
-            self._exit = self._worker.spawn(self.id, self._order, [*given, self._trace])
-        finally:
-            for fd in given:
-                os.close(fd)
+            self._exit = self._worker.spawn(self.id, self._order, [stdin, *pipes, theirs.fileno(), self._trace])
 
     async def load(self, *, names: bool) -> tuple[Outcome, Fault] | None:
         """Load the program for calls, with its names for a judge; what went wrong, or None. Raises WorkerLost."""
@@ -372,14 +365,18 @@ def _told(units: list[Unit]) -> Iterator[dict[str, Json]]:
         }
 
 
-def _file(text: str) -> int:
-    """A descriptor to read a text from."""
+@contextlib.contextmanager
+def _file(text: str) -> Iterator[int]:
+    """A descriptor to read a text from, which leaving the block closes."""
     fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
-    if text:
-        with open(os.dup(fd), "wb") as file:  # noqa: PTH123
-            file.write(text.encode("utf-8", "surrogateescape"))
-        os.lseek(fd, 0, os.SEEK_SET)
-    return fd
+    try:
+        if text:
+            with open(fd, "wb", closefd=False) as file:
+                file.write(text.encode("utf-8", "surrogateescape"))
+            os.lseek(fd, 0, os.SEEK_SET)
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _ahead(calls: Sequence[str], start: int) -> Iterator[str]:

@@ -13,9 +13,9 @@ Four ways of judging the same programs take turns on this machine, two programs 
 
 CPU is that of the whole process tree, exited processes included. Each round has workers of its own, which do not live
 long enough to be replaced: what processes of a worker that is killed have used cannot be known from outside. A run's
-share of the start of a worker is added. Row `x + 1` is one function with one assert, row
-`HumanEval` takes turns through the reference solutions whose tests are plain asserts (tests/data.py says where the file
-must be). Each figure is the median of the rounds; a wrong verdict ends the command.
+share of the start of a worker is added. Row `x + 1` is one function with one assert, row `HumanEval` takes turns
+through the reference solutions whose tests are plain asserts (tests/data.py says where the file must be). Each figure
+is the median of the rounds; a wrong verdict ends the command.
 """
 
 from __future__ import annotations

@@ -124,10 +124,8 @@ class Process:
             test_wall=3 * test_cpu + 2,
             command=self._command,
         )
-        with theirs, contextlib.ExitStack() as given, Image.of(self._stdin.encode("utf-8", "surrogateescape")) as stdin:
-            pipes = [self._output.pipe() for _ in range(2)]
-            for fd in pipes:
-                given.callback(os.close, fd)
+        given = Image.of(self._stdin.encode("utf-8", "surrogateescape"))
+        with theirs, given as stdin, self._output.ends() as pipes:
             for image in (stdin, self._image):
                 os.lseek(image.fd, 0, os.SEEK_SET)
             self._exit = self._worker.spawn(self._id, order, [stdin.fd, *pipes, theirs.fileno(), self._image.fd])

@@ -26,11 +26,11 @@ from agent.sandbox.program.operations import OPERATIONS
 from agent.sandbox.program.statements import Statements
 from agent.sandbox.program.told import OF_TESTS
 from agent.sandbox.suite import inside
+from agent.sandbox.suite.script import PRELUDE
 from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Gone, Peer, Remote
 
-PRELUDE = "<prelude>"
 MODULE = "solution"
 
 _SEED = 0

@@ -11,7 +11,7 @@ import ast
 import base64
 import marshal
 from types import CodeType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agent.sandbox.suite import cases
 
@@ -19,7 +19,6 @@ TESTS = "<tests>"
 """Pseudo file name of the test code."""
 PRELUDE = "<prelude>"
 """That of the prelude."""
-_FILES = {"prelude": PRELUDE}
 _MOST_TOLD = 1 << 17
 """Characters."""
 
@@ -42,20 +41,15 @@ class Script(NamedTuple):
 
 def prepare(source: str, runner: str) -> Script:
     """Make test code for `runner` ready; a prelude for the runner `prelude`. Raises what `compile` does."""
-    if runner == "value":
-        value = ast.parse(source, mode="eval")
-        nodes = cases.nodes_of(value)
-        code = compile(value, TESTS, "eval", dont_inherit=True)
-        return Script(code, [], *_names(nodes), cases.bound(value), calls_check=False)
-    tree = ast.parse(source)
+    mode = "eval" if runner == "value" else "exec"
+    tree: Any = ast.parse(source, mode=mode)
     nodes = cases.nodes_of(tree)
-    names = _names(nodes)
-    bound = cases.bound(tree)
+    names, bound = _names(nodes), cases.bound(tree)
     cut = cases.split(tree) if runner in ("check", "script") else []
-    if runner != "prelude":
+    if runner not in ("value", "prelude"):
         cases.record_operands(nodes)
-    code = compile(tree, _FILES.get(runner, TESTS), "exec", dont_inherit=True)
-    return Script(code, cut, *names, bound, calls_check=cases.calls_check(tree))
+    code: CodeType = compile(tree, PRELUDE if runner == "prelude" else TESTS, mode, dont_inherit=True)
+    return Script(code, cut, *names, bound, calls_check=runner == "check" and cases.calls_check(tree))
 
 
 def told(source: str, runner: str) -> str | None:

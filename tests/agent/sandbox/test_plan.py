@@ -88,3 +88,12 @@ async def test_all_cases_run_in_their_order(pool: WorkerPool) -> None:
     assert [case.name for case in verdict.cases] == [f"assert candidate({n}) == {n + 1}" for n in range(5)]
     right, wrong = Outcome.PASSED, Outcome.FAILED_TEST
     assert [case.outcome for case in verdict.cases] == [right, Outcome.TIMEOUT, right, wrong, right]
+
+
+def test_doubtful_test_code_warns_nobody(recwarn: pytest.WarningsRecorder) -> None:
+    source = "def check(candidate):\n    x = '\\d'\n    assert candidate(1) is 2\n    assert 1 is 2\n    pass\n"
+
+    (unit,) = plan.make([CodeTest(source=source, runner="check")], entry_point="f", prelude="y = '\\d'\n").units
+
+    assert unit.script is not None
+    assert not recwarn.list
