@@ -16,6 +16,9 @@ _TRACEBACK = 8000
 _MOST_NAMES = 10_000
 _NAME_CHARACTERS = 500_000
 """Of all names together."""
+_PARTS = {"own": 2, "function": 3, "import": 4}
+"""Words that tell of a name, by its kind."""
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _LINE = re.compile(rb'File "' + re.escape(trace.PROGRAM.encode()) + rb'", line (\d{1,9})\b')
 
 
@@ -63,8 +66,10 @@ def names(wire: Json) -> list[list[str]]:
     for entry in wire:
         if type(entry) is not list or any(type(part) is not str for part in entry):
             raise Malformed("a name is not told in words")
-        if not (len(entry) == 2 and entry[1] == "own") and not (len(entry) == 4 and entry[1] == "import"):
+        if _PARTS.get(entry[1] if len(entry) > 1 else "") != len(entry):
             raise Malformed("a name is neither the program's own nor imported")
+        if entry[1] == "function" and not _NUMBER.fullmatch(entry[2]):
+            raise Malformed("a function without its number")
         characters += sum(map(len, entry))
     if characters > _NAME_CHARACTERS:
         raise Malformed(f"names of {characters} characters")

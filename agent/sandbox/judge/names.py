@@ -49,7 +49,7 @@ class Names:
 
     def _is_public(self, name: str, entry: list[str]) -> bool:
         known = hasattr(builtins, name) or name in sys.stdlib_module_names
-        return not name.startswith("_") and name not in self._taken and not (known and entry[0] == "own")
+        return not name.startswith("_") and name not in self._taken and not (known and entry[0] != "import")
 
     def find(self, name: str, *, called: bool = False) -> Any:
         """The object behind `name`, which is a module of the standard library rather than the program's unless it is
@@ -62,7 +62,8 @@ class Names:
         return self._own(name)
 
     def _own(self, name: str) -> Any:
-        found = self._program.name(name)
+        kind, *number = self._reported[name]
+        found = self._program.function(name, int(*number)) if kind == "function" else self._program.name(name)
         if name == self._root and isinstance(found, Proxy):
             found.burnish_known_as(_NO_CLASS)
         return found
@@ -71,7 +72,7 @@ class Names:
         """As `find`, with what the prelude defines; an own name is the program's, whatever else has it. Raises
         MissingName."""
         try:
-            if self._reported[name][0] == "own":
+            if self._reported[name][0] != "import":
                 return self._own(name)
             return self.find(name)
         except KeyError:

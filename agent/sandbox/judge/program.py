@@ -96,6 +96,10 @@ class Program:
         except (Remote, Beyond):
             raise KeyError(name) from None
 
+    def function(self, name: str, number: int) -> object:
+        """The program's function of that name and number."""
+        return _known_as(name, self._proxy(number, "function", name, None))
+
     def class_of(self, kind: KindOfProxy) -> Any:
         """The class whose instances have stand-ins of this kind."""
         return self._proxy(kind.burnish_of, "class", kind.__name__, None)

@@ -86,7 +86,10 @@ class _Program:
             self._report(error)
             return
         self._flush()
-        self.peer.send({"names": names.told(self._module, self._given, order["entry_point"]) if order["names"] else []})
+        self.peer.send({"names": self._names(order["entry_point"]) if order["names"] else []})
+
+    def _names(self, entry_point: str | None) -> list[Json]:
+        return names.told(self._module, self._given, entry_point, self._exports.number)
 
     def run_as_main(self, order: dict[str, Json]) -> int:
         """Execute the program as a script; its fault, if any, is sent before the process ends."""

@@ -33,7 +33,7 @@ class Exports:
         self._abilities: dict[int, int] = {}
         self._overrides: dict[int, list[Json]] = {}
         self.containers = Containers(PROGRAM, self._reference, self._resolve, self._given_name, self._given_class, self)
-        self.told = Told(lambda value: codec.encode(value, self._reference), self._index)
+        self.told = Told(lambda value: codec.encode(value, self._reference), self.number)
 
     def give(self, names: frozenset[str]) -> None:
         """Let instances of these classes of the module travel by structure: the problem statement gives them."""
@@ -55,10 +55,10 @@ class Exports:
         plain = next((plain for plain in MIRRORED if isinstance(value, plain)), None)
         if plain is None or kind.__module__ != self._module.__name__:
             return None
-        owner = self._index(kind)
+        owner = self.number(kind)
         if owner not in self._overrides:
             self._overrides[owner] = abilities.below(kind, plain)
-        return ["M", self._index(value), owner, kind.__name__[:200], *self._overrides[owner]]
+        return ["M", self.number(value), owner, kind.__name__[:200], *self._overrides[owner]]
 
     def make(self, told: list[Json], plain: object) -> object:
         """See `containers.Mirrors`: the tests' classes are not known here."""
@@ -80,13 +80,14 @@ class Exports:
             kind, extra = "error", self.told.of(value)
         else:
             kind, name = "object", type(value).__name__
-            owner = self._index(type(value))
+            owner = self.number(type(value))
             if owner not in self._abilities:
                 self._abilities[owner] = abilities.of(type(value))
             extra = [owner, base_value(value), self._abilities[owner]]
-        return ["h", "c", self._index(value), kind, name[:200], extra]
+        return ["h", "c", self.number(value), kind, name[:200], extra]
 
-    def _index(self, value: object) -> int:
+    def number(self, value: object) -> int:
+        """By which the other side knows an object."""
         index = self._indices.get(id(value))
         if index is None:
             index = self._indices[id(value)] = len(self._objects)

@@ -6,18 +6,21 @@ Standard library only: this module runs inside the jail.
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import islice
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 from agent.sandbox.wire.codec import Json
 
 _MAX_NAMES = 10_000
 
 
-def told(module: ModuleType, given: Collection[str], entry_point: str | None) -> list[Json]:
-    """`[name, "import", module, attribute]` for what was imported, `[name, "own"]` for its own. Names that the
-    prelude has `given` are left out: the judge has its own."""
+def told(
+    module: ModuleType, given: Collection[str], entry_point: str | None, number: Callable[[object], int]
+) -> list[Json]:
+    """`[name, "import", module, attribute]` for what was imported, `[name, "own"]` for its own, and `[name, "function",
+    number]` for the entry point where it is a function of that name, so that the judge need not ask for it. Names that
+    the prelude has `given` are left out: the judge has its own."""
     root = (entry_point or "").split("(")[0].split(".")[0]
     found: list[Json] = []
     for name, value in islice(list(module.__dict__.items()), _MAX_NAMES):
@@ -32,7 +35,10 @@ def told(module: ModuleType, given: Collection[str], entry_point: str | None) ->
             if _is_from(home, place, value):
                 found.append([name, "import", home, place])
                 continue
-        found.append([name, "own"])
+        if name == root and type(value) is FunctionType and value.__name__ == name:
+            found.append([name, "function", str(number(value))])
+        else:
+            found.append([name, "own"])
     return found
 
 

@@ -25,6 +25,10 @@ MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 
+PROT_READ = 1
+PROT_WRITE = 2
+PROT_EXEC = 4
+
 ATTR_READ_ONLY = 1
 ATTR_NOSUID = 2
 ATTR_NODEV = 4
@@ -41,6 +45,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _MOUNT_SETATTR = 442
 _LANDLOCK_VERSION = 1
 _LANDLOCK_PATH_BENEATH = 1
+_MADV_COLLAPSE = 25
+_MREMAP_MAYMOVE, _MREMAP_FIXED = 1, 2
 _IO_URING_SETUP, _IO_URING_REGISTER, _REGISTER_BUFFERS = 425, 427, 0
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _CLONE_NUMBER = ctypes.c_long({"x86_64": 56, "aarch64": 220}.get(os.uname().machine, -1))
@@ -59,6 +65,8 @@ def _call(number: int, *kinds: Any) -> Callable[..., int]:
 _landlock_create = _call(444, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint)
 _landlock_add = _call(445, ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _landlock_restrict = _call(446, ctypes.c_int, ctypes.c_uint)
+_libc.mremap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p)
+_libc.mremap.restype = ctypes.c_void_p
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _libc.capset.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
 
@@ -162,6 +170,22 @@ def landlock_allow(ruleset: int, rule: bytes) -> None:
 def landlock_restrict(ruleset: int) -> None:
     """Put this process and its children to come under `ruleset`. Cannot be undone."""
     _check(_landlock_restrict(ruleset, 0))
+
+
+def protect(address: int, size: int, rights: int) -> None:
+    """mprotect(2)."""
+    _check(_libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), rights))
+
+
+def collapse(address: int, size: int) -> None:
+    """Make huge pages of this memory (madvise(2), MADV_COLLAPSE)."""
+    _check(_libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), _MADV_COLLAPSE))
+
+
+def move(source: int, target: int, size: int) -> None:
+    """Move memory to another address, in place of what is mapped there (mremap(2))."""
+    if _libc.mremap(source, size, size, _MREMAP_MAYMOVE | _MREMAP_FIXED, target) != target:
+        _check(-1)
 
 
 def pin(ranges: Sequence[tuple[int, int]]) -> int:

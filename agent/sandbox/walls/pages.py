@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 
-from agent.sandbox.walls import kernel
+from agent.sandbox.walls import kernel, mappings
 
 _SHIFT = os.sysconf("SC_PAGE_SIZE").bit_length() - 1
 _PRESENT, _FILE, _ALONE = 1 << 63, 1 << 61, 1 << 56
@@ -33,10 +33,7 @@ Area = tuple[int, int]
 
 def areas(procfs: int) -> list[Area]:
     """Where this process has memory of its own; `procfs` is a descriptor of /proc. Raises OSError."""
-    with open(os.open("self/maps", os.O_RDONLY, dir_fd=procfs), encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-        lines = [line.split(maxsplit=5) for line in file]
-    spans = [line[0].split("-") for line in lines if line[1] == "rw-p"]
-    return [(int(first, 16) >> _SHIFT, int(end, 16) >> _SHIFT) for first, end in spans]
+    return [(each.start >> _SHIFT, each.end >> _SHIFT) for each in mappings.mapped(procfs) if each.rights == "rw-p"]
 
 
 def pagemap(procfs: int) -> list[int]:

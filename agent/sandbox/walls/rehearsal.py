@@ -37,7 +37,7 @@ def check(candidate):
     assert candidate([1, 2, 3, 4]) == ["a1", "a3"]
     assert candidate([], "b") == []
 """
-_REQUESTS = (("name", "f"), ("call", {"v": ["t", ["g", "sorted"], ["t", ["l", 1]], ["t"], ["t"]], "n": 0}))
+_REQUESTS = (("call", {"v": ["t", ["g", "sorted"], ["t", ["l", 1]], ["t"], ["t"]], "n": 0}),)
 """Such as a judge makes."""
 _UNIT: dict[str, Json] = {
     "index": 0, "name": "check", "runner": "check", "source": _CHECK, "script": script.told(_CHECK, "check"),

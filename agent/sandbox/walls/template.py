@@ -30,7 +30,7 @@ from typing import Any
 
 from agent.sandbox.judge import judge
 from agent.sandbox.program import candidate
-from agent.sandbox.walls import adaptation, command, kernel, pages, probe
+from agent.sandbox.walls import adaptation, command, kernel, mappings, pages, probe
 from agent.sandbox.walls.jail import Allowance, Jail
 
 MAX_MESSAGE = 65536
@@ -59,6 +59,8 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
     one for judges; returns then, in both. `procfs` is a descriptor of /proc."""
     for name in _PREIMPORTED:
         importlib.import_module(name)
+    mappings.join(procfs)
+    mappings.enlarge(procfs)
     site.setquit()
     sys.path.extend(walls.packages)
     candidate.settle()

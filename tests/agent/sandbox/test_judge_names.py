@@ -8,6 +8,7 @@ import pytest
 
 from agent.sandbox.judge.names import Names
 from agent.sandbox.judge.program import Program
+from agent.sandbox.judge.proxy import Proxy
 from agent.sandbox.wire import codec
 from agent.sandbox.wire.codec import Json
 from agent.sandbox.wire.rpc import Gone
@@ -52,6 +53,13 @@ def test_imports() -> None:
     assert names(["heappush", "import", "_heapq", "heappush"]).find("heappush") is heapq.heappush
     assert names(["join", "import", "posixpath", "join"]).find("join") is os.path.join
     assert names(["this", "own"]).find("this") == 7
+
+
+def test_a_function_whose_number_is_told_is_not_asked_for() -> None:
+    found = names(["f", "function", "3"], reply={"no": 0}).find("f")
+
+    assert isinstance(found, Proxy)
+    assert (found.burnish_index, found.burnish_name) == (3, "f")
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ def test_places_that_are_none(wire: object) -> None:
     [
         None, 5, "f", [5], [[]], [["f"]], [["f", "import"]], [[["f"], ["own"]]], {"f": "own"}, [["f", "own", 5]],
         [["f", "other"]], [["f", "import", "os", None]], [["f", "own"]] * 10_001, [["f" * 500_000, "own"]],
+        [["f", "function"]], [["f", "function", 0]], [["f", "function", "-1"]], [["f", "function", "\u0663"]],
+        [["f", "function", "1" * 10]],
     ],
     ids=lambda wire: str(wire)[:40],
 )  # fmt: skip
@@ -41,7 +43,7 @@ def test_names_that_are_none(wire: object) -> None:
 
 
 def test_names() -> None:
-    told = [["f", "own"], ["g", "import", "os.path", "join"]]
+    told = [["f", "own"], ["g", "import", "os.path", "join"], ["h", "function", "0"]]
     assert names(told) == told
 
 

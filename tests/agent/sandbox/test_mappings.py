@@ -1,0 +1,117 @@
+"""Fewer mappings and larger pages, with the same content."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.sandbox.walls import mappings
+from agent.sandbox.walls.mappings import Mapping
+
+
+@pytest.fixture
+def procfs() -> Iterator[int]:
+    fd = os.open("/proc", os.O_PATH)
+    yield fd
+    os.close(fd)
+
+
+def _fork(work: Callable[[], bool]) -> bool:
+    """Whether `work` is true in a forked process, which keeps what it does to its memory to itself."""
+    pid = os.fork()
+    if pid == 0:
+        is_true = False
+        try:
+            is_true = work()
+        finally:
+            os._exit(0 if is_true else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def _code(procfs: int) -> list[tuple[int, bytes]]:
+    """Where code lies, with what is there."""
+    return [
+        (each.start, ctypes.string_at(each.start, each.end - each.start))
+        for each in mappings.mapped(procfs)
+        if each.rights == "r-xp" and each.file.startswith("/")
+    ]
+
+
+def _library(found: list[Mapping]) -> list[Mapping]:
+    """The pieces of a library that every interpreter has loaded."""
+    return [each for each in found if "/libc" in each.file]
+
+
+def _in_huge_pages() -> int:
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("AnonHugePages"))
+
+
+def test_mappings_are_told_with_their_files(procfs: int) -> None:
+    found = mappings.mapped(procfs)
+
+    assert [each for each in found if each.file == "[stack]" and each.rights == "rw-p"]
+    assert all(Path(each.file).exists() for each in _library(found))
+    assert all(each.start < each.end <= behind.start for each, behind in itertools.pairwise(found))
+
+
+def test_the_pieces_of_a_library_are_joined(procfs: int) -> None:
+    before = _library(mappings.mapped(procfs))
+
+    def work() -> bool:
+        mappings.join(procfs)
+        after = _library(mappings.mapped(procfs))
+        return {each.rights for each in after} == {"r-xp", "rw-p"} and len(after) < len(before)
+
+    assert len(before) >= 4
+    assert _fork(work)
+
+
+def test_code_stays_what_and_where_it_is(procfs: int) -> None:
+    def work() -> bool:
+        mappings.join(procfs)
+        before = _code(procfs)
+        mappings.enlarge(procfs)
+        return [content for _, content in before] == [
+            ctypes.string_at(start, len(content)) for start, content in before
+        ] and sorted([3, 1, 2]) == [1, 2, 3]
+
+    assert _fork(work)
+
+
+def test_code_lies_in_huge_pages(procfs: int) -> None:
+    def work() -> bool:
+        mappings.join(procfs)
+        made = mappings.enlarge(procfs)
+        return made > 0 and _in_huge_pages() - before >= 2048 * made
+
+    def makes_some() -> bool:
+        mappings.join(procfs)
+        return mappings.enlarge(procfs) > 0
+
+    before = _in_huge_pages()
+    if not _fork(makes_some):
+        pytest.skip("no code here fills a huge page, or this kernel makes none to order")
+    assert _fork(work)
+
+
+def test_a_kernel_that_refuses_changes_nothing(procfs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: int) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr("agent.sandbox.walls.kernel.collapse", refuse)
+    monkeypatch.setattr("agent.sandbox.walls.kernel.protect", refuse)
+    before = mappings.mapped(procfs)
+
+    def work() -> bool:
+        mappings.join(procfs)
+        made = mappings.enlarge(procfs)
+        code = [each for each in before if each.rights == "r-xp"]
+        return made == 0 and [each for each in mappings.mapped(procfs) if each.rights == "r-xp"] == code
+
+    assert _fork(work)
