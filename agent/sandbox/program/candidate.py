@@ -88,9 +88,6 @@ class _Program:
         self._flush()
         self.peer.send({"names": self._names(order["entry_point"]) if order["names"] else []})
 
-    def _names(self, entry_point: str | None) -> list[Json]:
-        return names.told(self._module, self._given, entry_point, self._exports.number)
-
     def run_as_main(self, order: dict[str, Json]) -> int:
         """Execute the program as a script; its fault, if any, is sent before the process ends."""
         self._prepare(order, "__main__")
@@ -150,6 +147,9 @@ class _Program:
             namespace[trace.HITS] = hits
         self.peer.send({"stage": "compiled", "statements": spans})
         exec(code, namespace)
+
+    def _names(self, entry_point: str | None) -> list[Json]:
+        return names.told(self._module, self._given, entry_point, self._exports.number)
 
     def _compile(self) -> types.CodeType:
         try:

@@ -1,9 +1,11 @@
-"""One pool for all tests of the sandbox; tests that damage a pool start their own."""
+"""What tests of the sandbox share: one pool (those that damage it start their own), and /proc."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
 
+import pytest
 import pytest_asyncio
 
 from agent.sandbox.pool import WorkerPool
@@ -14,3 +16,11 @@ from agent.settings import SandboxSettings
 async def pool() -> AsyncIterator[WorkerPool]:
     async with await WorkerPool.start(SandboxSettings(workers=2)) as started:
         yield started
+
+
+@pytest.fixture
+def procfs() -> Iterator[int]:
+    """A descriptor of /proc."""
+    fd = os.open("/proc", os.O_PATH)
+    yield fd
+    os.close(fd)

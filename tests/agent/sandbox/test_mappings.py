@@ -4,33 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.sandbox.walls import mappings
 from agent.sandbox.walls.mappings import Mapping
-
-
-@pytest.fixture
-def procfs() -> Iterator[int]:
-    fd = os.open("/proc", os.O_PATH)
-    yield fd
-    os.close(fd)
-
-
-def _fork(work: Callable[[], bool]) -> bool:
-    """Whether `work` is true in a forked process, which keeps what it does to its memory to itself."""
-    pid = os.fork()
-    if pid == 0:
-        is_true = False
-        try:
-            is_true = work()
-        finally:
-            os._exit(0 if is_true else 1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+from tests.agent.sandbox.forked import forked
 
 
 def _code(procfs: int) -> list[tuple[int, bytes]]:
@@ -69,7 +49,7 @@ def test_the_pieces_of_a_library_are_joined(procfs: int) -> None:
         return {each.rights for each in after} == {"r-xp", "rw-p"} and len(after) < len(before)
 
     assert len(before) >= 4
-    assert _fork(work)
+    assert forked(work) == 1
 
 
 def test_code_stays_what_and_where_it_is(procfs: int) -> None:
@@ -81,7 +61,7 @@ def test_code_stays_what_and_where_it_is(procfs: int) -> None:
             ctypes.string_at(start, len(content)) for start, content in before
         ] and sorted([3, 1, 2]) == [1, 2, 3]
 
-    assert _fork(work)
+    assert forked(work) == 1
 
 
 def test_code_lies_in_huge_pages(procfs: int) -> None:
@@ -95,9 +75,9 @@ def test_code_lies_in_huge_pages(procfs: int) -> None:
         return mappings.enlarge(procfs) > 0
 
     before = _in_huge_pages()
-    if not _fork(makes_some):
+    if forked(makes_some) == 0:
         pytest.skip("no code here fills a huge page, or this kernel makes none to order")
-    assert _fork(work)
+    assert forked(work) == 1
 
 
 def test_a_kernel_that_refuses_changes_nothing(procfs: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,4 +94,4 @@ def test_a_kernel_that_refuses_changes_nothing(procfs: int, monkeypatch: pytest.
         code = [each for each in before if each.rights == "r-xp"]
         return made == 0 and [each for each in mappings.mapped(procfs) if each.rights == "r-xp"] == code
 
-    assert _fork(work)
+    assert forked(work) == 1

@@ -6,12 +6,12 @@ import ctypes
 import mmap
 import os
 import resource
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.sandbox.walls import pages
+from tests.agent.sandbox.forked import forked
 
 _SIZE = mmap.PAGESIZE
 _COUNT = 400
@@ -29,25 +29,6 @@ class Memory:
     def write(self, numbers: range) -> None:
         for number in numbers:
             self._map[number * _SIZE] = 1
-
-
-@pytest.fixture
-def procfs() -> Iterator[int]:
-    fd = os.open("/proc", os.O_PATH)
-    yield fd
-    os.close(fd)
-
-
-def _fork(work: Callable[[], int]) -> int:
-    """What a forked process returned."""
-    pid = os.fork()
-    if pid == 0:
-        status = 99
-        try:
-            status = work()
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _faults(memory: Memory) -> int:
@@ -68,7 +49,7 @@ def test_a_fork_has_the_pages_for_itself_that_it_wrote_to(procfs: int) -> None:
         written = [memory.first + number for number in _WRITTEN]
         return 0 if before == [] and list(pages.own(pagemap, [area])) == written else 1
 
-    assert _fork(work) == 0
+    assert forked(work) == 0
 
 
 def test_memory_of_this_process_is_found(procfs: int) -> None:
@@ -93,7 +74,7 @@ def test_pages_that_are_in_memory_are_told_from_others(procfs: int) -> None:
 def may_pin() -> bool:
     """Whether a process like this one may pin memory."""
     memory = Memory()
-    return _fork(lambda: int(pages.pin([memory.first]))) == 1
+    return forked(lambda: int(pages.pin([memory.first]))) == 1
 
 
 def test_pinned_pages_are_copied_at_the_fork() -> None:
@@ -103,11 +84,11 @@ def test_pinned_pages_are_copied_at_the_fork() -> None:
 
     def work() -> int:
         assert pages.pin(memory.first + number for number in range(_COUNT))
-        return _fork(lambda: _faults(memory))
+        return forked(lambda: _faults(memory))
 
-    faults = _fork(work)
+    faults = forked(work)
 
-    assert _fork(lambda: _faults(memory)) >= len(_WRITTEN)
+    assert forked(lambda: _faults(memory)) >= len(_WRITTEN)
     assert faults < len(_WRITTEN) / 4
 
 
@@ -126,5 +107,5 @@ def test_objects_lie_side_by_side_where_holes_are_filled() -> None:
         made = [bytes(100) for _ in range(64)]
         return len({id(one) >> 12 for one in made})
 
-    scattered = _fork(lambda: pages_of_new(filled=False))
-    assert _fork(lambda: pages_of_new(filled=True)) < scattered * 3 / 4
+    scattered = forked(lambda: pages_of_new(filled=False))
+    assert forked(lambda: pages_of_new(filled=True)) < scattered * 3 / 4
