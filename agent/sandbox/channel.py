@@ -35,7 +35,11 @@ class Channel:
     async def send(self, *messages: dict[str, Json]) -> None:
         """Raises Closed."""
         try:
-            await self._loop.sock_sendall(self.socket, b"".join(map(frames.pack, messages)))
+            data = b"".join(map(frames.pack, messages))
+            with contextlib.suppress(BlockingIOError):
+                data = data[self.socket.send(data) :]
+            if data:
+                await self._loop.sock_sendall(self.socket, data)
         except (OSError, codec.Unserialisable) as error:
             raise Closed(str(error)) from None
 
@@ -98,7 +102,7 @@ class Channel:
         if len(self._buffer) < size:
             return None
         try:
-            end = size + frames.body_size(bytes(self._buffer[:size]))
+            end = size + frames.body_size(self._buffer)
             if len(self._buffer) < end:
                 return None
             body = bytes(self._buffer[size:end])

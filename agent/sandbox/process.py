@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import marshal
 import os
 import socket
@@ -25,6 +24,8 @@ from agent.sandbox.walls.command import Command
 from agent.sandbox.walls.jail import Materials
 from agent.sandbox.walls.probe import Bait
 from agent.sandbox.walls.template import MAX_MESSAGE
+from agent.sandbox.wire import frames
+from agent.sandbox.wire.codec import Malformed
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _START = (
@@ -234,8 +235,8 @@ class WorkerProcess:
                 self._lose("the worker ended")
                 return
             try:
-                self._handle(json.loads(data))
-            except (ValueError, KeyError, TypeError) as error:
+                self._handle(frames.unpack(data[frames.HEADER.size :]))
+            except (Malformed, KeyError, TypeError) as error:
                 self._lose(f"unexpected report: {error!r}")
 
     def _handle(self, event: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import secrets
@@ -253,6 +254,8 @@ class Session:
 
     def lines(self, hits: Json) -> tuple[int, ...]:
         """Lines of executed statements, told by their numbers."""
+        if not hits:
+            return ()
         known = range(len(self._statements))
         executed = (
             [self._statements[hit] for hit in hits if type(hit) is int and hit in known] if type(hits) is list else []
@@ -347,6 +350,7 @@ class Session:
         )
 
 
+@functools.lru_cache
 def _of_tests(seed: int) -> int:
     """What the random numbers of tests are seeded with."""
     return int.from_bytes(hashlib.sha256(f"{_SECRET}{seed}".encode()).digest()[:8], "big")

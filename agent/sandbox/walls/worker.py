@@ -6,7 +6,7 @@ dies with its pid namespace.
 
     server -> worker   marshalled: {"op": "spawn", "id", "role", limits...} with five descriptors; {"op": "mark", "id"}
                        starts a test's clocks; {"op": "kill", "id"}
-    worker -> server   as JSON: {"event": "hello", ...} once; {"event": "limit", "id", "role"} before a process learns
+    worker -> server   in frames: {"event": "hello", ...} once; {"event": "limit", "id", "role"} before a process learns
                        that it has exceeded a limit; {"event": "exit", "id", "role", "status", "cpu", "peak_mb",
                        "reason"} per process; {"event": "failed", "id", "role", "message"}
 
@@ -29,6 +29,7 @@ from typing import Any
 from agent.sandbox.walls import identity, jail, kernel, pages, rehearsal, template
 from agent.sandbox.walls.template import ANSWER, MAX_MESSAGE, SIZES
 from agent.sandbox.walls.watch import BusyClock, WallClock, Watched
+from agent.sandbox.wire import frames
 
 _TICK = 0.01
 _SHORT = 0.01
@@ -242,12 +243,11 @@ class _Worker:
         if order["op"] == "spawn":
             self._spawn(order, fds)
             return True
-        now = self._clock.now()
         for process in self._watched.values():
             if process.id != order["id"]:
                 continue
             if order["op"] == "mark":
-                process.mark_cpu, process.mark_wall = process.clock, now
+                process.mark_cpu, process.mark_wall = process.clock, self._clock.now()
             elif order["op"] == "kill" and order.get("role", process.role) == process.role:
                 process.reason = process.reason or "killed"
                 os.kill(process.pid, signal.SIGKILL)
@@ -309,4 +309,4 @@ class _Worker:
 
 
 def _send(control: socket.socket, message: dict[str, Any]) -> None:
-    control.send(json.dumps(message).encode())
+    control.send(frames.pack(message))
