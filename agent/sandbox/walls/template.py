@@ -14,6 +14,7 @@ It does nothing else, because every page it writes to between two forks is copie
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -56,9 +57,12 @@ and the like would double that; a program that wants them imports them in some 2
 
 def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: int) -> None:
     """Fork to order until the worker is gone, in this process for candidates and all that is no judge, and in a second
-    one for judges; returns then, in both. `procfs` is a descriptor of /proc."""
+    one for judges; returns then, in both. `procfs` is a descriptor of /proc. Where they may, these and what they fork
+    are scheduled as batch work: none takes the core from another, or from the server, the moment that it is woken."""
     for name in _PREIMPORTED:
         importlib.import_module(name)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     mappings.join(procfs)
     mappings.enlarge(procfs)
     site.setquit()
