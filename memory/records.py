@@ -230,6 +230,8 @@ class Verdict:
     """Two runs with different random numbers disagreed; the outcomes are the worse of both."""
     integrity: Literal["isolated", "in_process"] = "isolated"
     """Where the verdict was made: out of the program's reach, or, for some test, beside the program."""
+    comparator: int = 0
+    """Version of the rules by which what came was compared with what was expected; 0 where nothing was compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Expected against actual, outside the process that computed the actual value (docs: algorithms, section 7.3).
 
-Values compare by value: sets and dicts as such, floats with a relative tolerance, tuple = list only where the
+Values compare by value: sets and dicts as such, floats with a tolerance, tuple = list only where the
 expectation came from JSON. Text compares exactly after trailing blanks are removed, then token by token. Nothing is
 order-insensitive.
 """
@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 import re
 
-COMPARATOR_VERSION = 1
+COMPARATOR_VERSION = 2
+"""To be raised with every change of what equals what."""
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9
-"""Below this difference floats are equal, so that 0.0 has a neighbourhood too."""
-
+"""Below this difference from 0, or from what was computed, floats are equal: where the exact result is 0, another order
+of the same operations leaves another remainder."""
+_WRITTEN = 12
+"""Significant digits. A number with more of them was computed, one with fewer is meant as it stands."""
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})(?:[eE][+-]?[0-9]{1,4})?")
 
@@ -57,7 +60,13 @@ def close(actual: object, expected: float, *, relative: float, absolute: float) 
 def _same_float(actual: float, expected: float) -> bool:
     if math.isnan(expected):
         return isinstance(actual, float) and math.isnan(actual)
-    return close(actual, expected, relative=RELATIVE, absolute=ABSOLUTE)
+    exact = expected != 0 and _significant(expected) <= _WRITTEN
+    return close(actual, expected, relative=RELATIVE, absolute=0.0 if exact else ABSOLUTE)
+
+
+def _significant(number: float) -> int:
+    """How many significant digits a number has, written as short as it can be."""
+    return len(repr(number).partition("e")[0].replace(".", "").strip("-0"))
 
 
 def _same_mapping(actual: dict[object, object], expected: dict[object, object], *, from_json: bool) -> bool:

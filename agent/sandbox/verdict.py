@@ -6,6 +6,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.sandbox.compare import COMPARATOR_VERSION
 from agent.sandbox.process import Exit
 from memory.records import CaseResult, Fault, Limits, Outcome, Span, Verdict
 
@@ -62,6 +63,7 @@ def assemble(
         seconds=observed.seconds,
         peak_mb=round(observed.peak_mb, 3),
         integrity="in_process" if in_process else "isolated",
+        comparator=COMPARATOR_VERSION if cases else 0,
     )
 
 

@@ -70,7 +70,8 @@ def burnish_field(answer: Answer, *, trace: bool) -> dict[str, Any]:
 
 def verdict_wire(verdict: Verdict, *, details: bool = False) -> dict[str, Any]:
     """A verdict as it is answered: optional keys are left out where they say nothing. `details` adds the executed
-    statements, the time and the executed lines of each case, and the variables at the error."""
+    statements, the time and the executed lines of each case, the variables at the error and the comparator's
+    version."""
     plain: dict[str, Any] = to_plain(verdict)
     for case in plain["cases"]:
         for key in ("expected", "actual", "message"):
@@ -83,7 +84,7 @@ def verdict_wire(verdict: Verdict, *, details: bool = False) -> dict[str, Any]:
         if plain["error"] is not None:
             plain["error"]["variables"] = dict(plain["error"]["variables"])
         return plain
-    del plain["executed"]
+    del plain["executed"], plain["comparator"]
     for case in plain["cases"]:
         del case["seconds"], case["executed_lines"]
     if plain["error"] is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agent.sandbox.compare import COMPARATOR_VERSION
 from agent.sandbox.pool import WorkerPool
 from agent.settings import SandboxSettings
 from server.errors import ApiError
@@ -35,6 +36,7 @@ async def test_details() -> None:
     assert [case["executed_lines"] for case in verdict["cases"]] == [[3, 4], [3, 4]]
     assert all(0 < case["seconds"] < 1 for case in verdict["cases"])
     assert verdict["executed"] == [[1, 0, 1, 13], [2, 0, 2, 8], [3, 4, 3, 13], [4, 4, 4, 48]]
+    assert verdict["comparator"] == COMPARATOR_VERSION
 
 
 async def test_flaky_and_in_process_are_told() -> None:

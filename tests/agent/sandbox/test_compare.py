@@ -14,6 +14,7 @@ from agent.sandbox.compare import close, same_text, same_value
     ("actual", "expected"),
     [
         (1, 1), (1, 1.0), (0.1 + 0.2, 0.3), (1e-12, 0.0), ([1, (2,)], [1, (2,)]), ({1, 2}, {2, 1}), ({"a": 0.3}, {"a": 0.1 + 0.2}),
+        (0.0, 5.551115123125783e-17), (0.0, -3.3333333333333333e-10), (1e-20, 1.00000001e-20),
         (math.nan, math.nan), (math.inf, math.inf), (True, 1), (None, None), ("a", "a"), (10**400, 10**400), (-0.0, 0.0),
     ],
 )  # fmt: skip
@@ -26,7 +27,8 @@ def test_same_values(actual: object, expected: object) -> None:
     [
         (1, 2), (0.1, 0.1001), ((1, 2), [1, 2]), ([1, 2], (1, 2)), ([1, 2], [2, 1]), ([1], [1, 2]), ({1: 2}, {1: 3}), ("1", 1),
         (None, 0), (math.inf, -math.inf), (math.nan, 1.0), (10**400, 1.0), (True, 0.0), ({1}, [1]), ({"1": 2}, {1: 2}),
-        (Decimal("0.5"), "0.5"), ("a ", "a"),
+        (Decimal("0.5"), "0.5"), ("a ", "a"), (0.0, 6.674e-11), (1.6e-19, -1.6e-19), (1.001e-10, 1e-10), (1e-8, 0.0),
+        (0.0, 3.3333333333333333e-09),
     ],
 )  # fmt: skip
 def test_different_values(actual: object, expected: object) -> None:
@@ -55,7 +57,7 @@ def test_same_text(actual: str, expected: str) -> None:
     ("actual", "expected"),
     [
         ("a", "b"), ("a\n\nb", "a\nb"), ("1.0", "1"), ("0.334", "0.333"), ("a b", "b a"), ("1 2", "1 2 3"), ("A", "a"), ("", "a"),
-        ("nan", "0.5"), ("1_0.5", "10.5"), ("\u0661.5", "1.5"), ("1000001", "1000000"), ("inf", "1e5"),
+        ("nan", "0.5"), ("0.0", "1.602e-19"), ("1_0.5", "10.5"), ("\u0661.5", "1.5"), ("1000001", "1000000"), ("inf", "1e5"),
     ],
 )  # fmt: skip
 def test_different_text(actual: str, expected: str) -> None:
