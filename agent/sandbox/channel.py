@@ -35,11 +35,7 @@ class Channel:
     async def send(self, *messages: dict[str, Json]) -> None:
         """Raises Closed."""
         try:
-            data = b"".join(map(frames.pack, messages))
-            with contextlib.suppress(BlockingIOError):
-                data = data[self.socket.send(data) :]
-            if data:
-                await self._loop.sock_sendall(self.socket, data)
+            await self._loop.sock_sendall(self.socket, b"".join(map(frames.pack, messages)))
         except (OSError, codec.Unserialisable) as error:
             raise Closed(str(error)) from None
 

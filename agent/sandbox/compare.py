@@ -17,7 +17,7 @@ ABSOLUTE = 1e-9
 """Below this difference from 0, or from what was computed, floats are equal: where the exact result is 0, another order
 of the same operations leaves another remainder."""
 _WRITTEN = 12
-"""Significant digits. A number with more of them was computed, one with fewer is meant as it stands."""
+"""Significant digits. A number with more of them was computed, any other is meant as it stands."""
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})(?:[eE][+-]?[0-9]{1,4})?")
 

@@ -254,12 +254,10 @@ class Session:
 
     def lines(self, hits: Json) -> tuple[int, ...]:
         """Lines of executed statements, told by their numbers."""
-        if not hits:
+        if type(hits) is not list or not hits:
             return ()
         known = range(len(self._statements))
-        executed = (
-            [self._statements[hit] for hit in hits if type(hit) is int and hit in known] if type(hits) is list else []
-        )
+        executed = [self._statements[hit] for hit in hits if type(hit) is int and hit in known]
         self._tally.executed.update(executed)
         return tuple(sorted({span[0] for span in executed}))
 
