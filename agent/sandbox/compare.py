@@ -1,16 +1,17 @@
 """Expected against actual, outside the process that computed the actual value (docs: algorithms, section 7.3).
 
 Values compare by value: sets and dicts as such, floats with a tolerance, tuple = list only where the
-expectation came from JSON. Text compares exactly after trailing blanks are removed, then token by token. Nothing is
-order-insensitive.
+expectation came from JSON. Text compares exactly after trailing blanks are removed, then token by token; in what is
+drawn with characters blanks count. Nothing is order-insensitive.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
-COMPARATOR_VERSION = 2
+COMPARATOR_VERSION = 3
 """To be raised with every change of what equals what."""
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9
@@ -44,7 +45,10 @@ def same_text(actual: str, expected: str) -> bool:
     if actual.count("\n") != expected.count("\n"):
         return False
     lines = zip(actual.split("\n"), expected.split("\n"), strict=True)
-    return all(one.rstrip() == other.rstrip() or _same_line(one, other) for one, other in lines)
+    pairs = [(one.rstrip(), other.rstrip()) for one, other in lines]
+    return all(one == other for one, other in pairs) or (
+        all(one == other or _same_line(one, other) for one, other in pairs) and _same_drawing(pairs)
+    )
 
 
 def close(actual: object, expected: float, *, relative: float, absolute: float) -> bool:
@@ -85,6 +89,25 @@ def _same_mapping(actual: dict[object, object], expected: dict[object, object], 
 def _same_line(actual: str, expected: str) -> bool:
     left, right = actual.split(), expected.split()
     return len(left) == len(right) and all(_same_token(one, other) for one, other in zip(left, right, strict=True))
+
+
+def _same_drawing(pairs: Sequence[tuple[str, str]]) -> bool:
+    """Whether lines without a number have the blanks that they should have, up to a margin of all of them, where they
+    are a drawing: some hold neither letter nor digit, or they begin in different columns."""
+    drawn = [pair for pair in pairs if pair[1] and not any(map(_NUMBER.fullmatch, pair[1].split()))]
+    expected = [line for _, line in drawn]
+    if len(set(map(_indentation, expected))) < 2 and all(any(map(str.isalnum, line)) for line in expected):
+        return True
+    return _without_margin([line for line, _ in drawn]) == _without_margin(expected)
+
+
+def _without_margin(lines: Sequence[str]) -> list[str]:
+    margin = min(map(_indentation, lines), default=0)
+    return [line[margin:] for line in lines]
+
+
+def _indentation(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _same_token(actual: str, expected: str) -> bool:

@@ -14,6 +14,7 @@ import sys
 import warnings
 from typing import Any
 
+from agent.sandbox.judge import abstract
 from agent.sandbox.judge.batch import Batch
 from agent.sandbox.judge.errors import FAULT
 from agent.sandbox.judge.names import Finder, Names
@@ -34,6 +35,7 @@ _LONGEST = 8000
 def settle() -> None:
     """Do once what holds for every judge, in the process that forks them."""
     warnings.simplefilter("ignore")
+    abstract.settle()
     offer_pytest()
 
 

@@ -19,7 +19,7 @@ from agent.sandbox.judge.limits import Beyond
 from agent.sandbox.judge.mirror import kind_of_mirror
 from agent.sandbox.judge.proxy import KindOfProxy, Proxy, become_own
 from agent.sandbox.judge.running import Running, coroutine, generator
-from agent.sandbox.judge.special import CLASS, FUNCTION, kind_of_proxy
+from agent.sandbox.judge.special import CALLABLE, CLASS, FUNCTION, kind_of_proxy
 from agent.sandbox.program import fault
 from agent.sandbox.suite.awaiting import Nested
 from agent.sandbox.suite.minipytest import Skipped
@@ -220,12 +220,12 @@ class Program:
     def _proxy(self, index: int, kind: str, name: str, extra: Json) -> object:
         """The one stand-in for the object of this number."""
         if index not in self._proxies:
-            owner, base, told = extra if kind == "object" else (None, None, 0)
+            owner, base, told, below = extra if kind == "object" else (None, None, 0, ())
             if owner is None:
-                made_of = CLASS if kind == "class" else FUNCTION
+                made_of = {"class": CLASS, "function": FUNCTION}.get(kind, CALLABLE)
             else:
                 if owner not in self._kinds:
-                    self._kinds[owner] = kind_of_proxy(self, owner, name, told)
+                    self._kinds[owner] = kind_of_proxy(self, owner, name, told, below)
                 made_of = self._kinds[owner]
             made = made_of.__new__(made_of)
             made.burnish_init(self, index, kind, name, owner, None if base is None else decoding.decode_scalar(base))

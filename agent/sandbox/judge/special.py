@@ -5,9 +5,11 @@ Standard library only: this module runs inside the jail.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
 
+from agent.sandbox.judge import abstract
 from agent.sandbox.judge.proxy import Home, KindOfProxy, Proxy, become_own
 from agent.sandbox.judge.running import coroutine
 from agent.sandbox.program import abilities
@@ -17,14 +19,15 @@ _Method = Callable[..., Any]
 _COMMON: dict[str, Any] = {"__slots__": (), "__doc__": vars(Proxy)["__doc__"]}
 
 
-def kind_of_proxy(home: Home, owner: int, name: str, told: int) -> type[Proxy]:
-    """The kind for the class of this number and name, with what `abilities.of` told."""
+def kind_of_proxy(home: Home, owner: int, name: str, told: int, below: Iterable[list[str]]) -> type[Proxy]:
+    """The kind for the class of this number and name, with what `abilities.of` and `abilities.abstract` told."""
     can = abilities.names(told)
     methods: dict[str, Any] = {f"__{each}__": METHODS[each] for each in can if each in METHODS}
     if "hash" not in can:
         methods["__hash__"] = None
     made: Any = KindOfProxy(name, (Proxy,), {**_COMMON, **methods, "burnish_home": home, "burnish_of": owner})
     kind: type[Proxy] = made
+    abstract.register(kind, below)
     return kind
 
 
@@ -126,8 +129,10 @@ for _name in ("lt", "le", "gt", "ge"):
     setattr(Proxy, f"__{_name}__", binary(_name))
 
 
-FUNCTION: Any = type("Function", (Proxy,), {**_COMMON, "__call__": _call})
-"""Kind for functions, methods and what else is nothing but called."""
+CALLABLE: Any = type("Callable", (Proxy,), {**_COMMON, "__call__": _call})
+"""Kind for methods, built-in functions and what else is nothing but called."""
+FUNCTION: Any = type("Function", (CALLABLE,), {**_COMMON, "__class__": property(lambda self: FunctionType)})
+"""Kind for functions: `inspect` takes them for such, and reads of them what it needs."""
 CLASS: Any = type(
     "Class",
     (Proxy,),
@@ -135,6 +140,7 @@ CLASS: Any = type(
         **_COMMON,
         **{f"__{name}__": METHODS[name] for name in ("call", "iter", "len", "contains", "getitem", "or")},
         "__bool__": lambda self: True,
+        "__class__": property(lambda self: type),
     },
 )
 """Kind for classes. Some can do less, which is known when it is tried."""

@@ -1,10 +1,12 @@
-"""Special methods of a class, told as one number.
+"""What a class can do: its special methods, told as one number, and the abstract classes that it is below.
 
 Standard library only: this module runs inside the jail.
 """
 
 from __future__ import annotations
 
+import sys
+from abc import ABCMeta
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -34,6 +36,15 @@ NAMES = (*UNARY, *_OTHERS, *BINARY, *REFLECTED, *IN_PLACE, *EVERYBODYS)
 def of(kind: type, among: Collection[str] = NAMES) -> int:
     """One bit for each of NAMES."""
     return _of(kind.__mro__, among)
+
+
+def abstract(kind: type) -> list[list[str]]:
+    """Module and name of each abstract class, found under these, that `kind` inherits from."""
+    return [
+        [each.__module__, each.__name__]
+        for each in kind.__mro__
+        if type(each) is ABCMeta and getattr(sys.modules.get(str(each.__module__)), each.__name__, None) is each
+    ]
 
 
 def below(kind: type, plain: type) -> list[Any]:

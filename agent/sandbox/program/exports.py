@@ -30,7 +30,7 @@ class Exports:
         self._indices: dict[int, int] = {}
         self._foreign: dict[int, object] = {}
         self._numbers: dict[int, int] = {}
-        self._abilities: dict[int, int] = {}
+        self._classes: dict[int, list[Json]] = {}
         self._overrides: dict[int, list[Json]] = {}
         self.containers = Containers(PROGRAM, self._reference, self._resolve, self._given_name, self._given_class, self)
         self.told = Told(lambda value: codec.encode(value, self._reference), self.number)
@@ -73,7 +73,7 @@ class Exports:
             kind = "class"
             extra = self.told.kinds(value) if issubclass(value, BaseException) else None
         elif _is_function(value):
-            kind = "function"
+            kind = "function" if type(value) is types.FunctionType else "callable"
         elif isinstance(value, types.GeneratorType | types.CoroutineType):
             kind = "generator" if isinstance(value, types.GeneratorType) else "coroutine"
         elif isinstance(value, BaseException):
@@ -81,9 +81,9 @@ class Exports:
         else:
             kind, name = "object", type(value).__name__
             owner = self.number(type(value))
-            if owner not in self._abilities:
-                self._abilities[owner] = abilities.of(type(value))
-            extra = [owner, base_value(value), self._abilities[owner]]
+            if owner not in self._classes:
+                self._classes[owner] = [abilities.of(type(value)), abilities.abstract(type(value))]
+            extra = [owner, base_value(value), *self._classes[owner]]
         return ["h", "c", self.number(value), kind, name[:200], extra]
 
     def number(self, value: object) -> int:

@@ -10,7 +10,7 @@ import inspect
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any
 
 from agent.sandbox.suite.awaiting import Loop
@@ -88,9 +88,9 @@ def collect(namespace: dict[str, Any], brought: Fixtures) -> list[Case]:
     own, setup = _fixtures(list(namespace.values())), Setup(namespace)
     found: list[Case] = []
     for name, value in list(namespace.items()):
-        if inspect.isfunction(value) and name.startswith("test"):
+        if type(value) is FunctionType and name.startswith("test"):
             found += _expand(_Test(name, value, None, own, brought, setup))
-        elif inspect.isclass(value) and name.startswith("Test") and not hasattr(value, "assertEqual"):
+        elif issubclass(type(value), type) and name.startswith("Test") and not hasattr(value, "assertEqual"):
             members = inspect.getmembers(value, inspect.isfunction)
             wider = own | _fixtures([member for _, member in members])
             for method, function in members:
@@ -101,7 +101,7 @@ def collect(namespace: dict[str, Any], brought: Fixtures) -> list[Case]:
 
 def _fixtures(values: list[Any]) -> dict[str, Fixture]:
     """Only plain functions are asked: objects of the program are not."""
-    marked = [value.__dict__[FIXTURE] for value in values if inspect.isfunction(value) and FIXTURE in value.__dict__]
+    marked = [value.__dict__[FIXTURE] for value in values if type(value) is FunctionType and FIXTURE in value.__dict__]
     return {fixture.name: fixture for fixture in marked}
 
 

@@ -220,7 +220,7 @@ def _label(value: Any, place: str, name: Callable[[Any], Any] | None) -> str:
         return str(told)[:40]
     if isinstance(value, str | int | float | bool | None):
         return str(value)[:40]
-    return value.__name__[:40] if isinstance(value, type | FunctionType) else place
+    return value.__name__[:40] if issubclass(type(value), type | FunctionType) else place
 
 
 class _Marks:

@@ -92,7 +92,7 @@ class MonkeyPatch:
             self._undo.pop()()
 
     def _restore_attribute(self, target: Any, name: str, old: Any) -> None:
-        kept = target.__dict__.get(name, _ABSENT) if isinstance(target, type) else old
+        kept = target.__dict__.get(name, _ABSENT) if issubclass(type(target), type) else old
         self._undo.append(lambda: delattr(target, name) if kept is _ABSENT else setattr(target, name, kept))
 
     def _restore_item(self, mapping: MutableMapping[Any, Any], key: Any) -> None:

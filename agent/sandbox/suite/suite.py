@@ -93,7 +93,7 @@ class Suite:
         found = collection.collect(namespace, self._fixtures)
         loader = unittest.TestLoader()
         for value in list(namespace.values()):
-            if isinstance(value, type) and issubclass(value, unittest.TestCase) and value.__module__ == "tests":
+            if issubclass(type(value), type) and issubclass(value, unittest.TestCase) and value.__module__ == "tests":
                 for name in loader.getTestCaseNames(value):
                     found.append(collection.Case(f"{value.__name__}::{name}", _unittest_runner(value, name)))
         if not found:

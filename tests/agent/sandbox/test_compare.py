@@ -46,7 +46,8 @@ def test_expectations_from_json() -> None:
     ("actual", "expected"),
     [
         ("a\n", "a"), ("a  \nb\n\n", "a\nb"), ("a\r\nb", "a\nb"), ("0.3333333", "0.33333333"), ("x 1.0000001 y", "x 1.0 y"),
-        ("", "\n"), ("1  2", "1 2"), ("2", "2.0"),
+        ("", "\n"), ("1  2", "1 2"), ("2", "2.0"), ("a  b", "a b"), (" yes\n", "yes\n"), ("1\n1 2\n", "  1\n 1 2\n"),
+        ("Case 1: a", "Case 1:  a"), (" *\n***", "   *\n  ***"), ("*\n1.0", "*\n1.00"),
     ],
 )  # fmt: skip
 def test_same_text(actual: str, expected: str) -> None:
@@ -58,6 +59,7 @@ def test_same_text(actual: str, expected: str) -> None:
     [
         ("a", "b"), ("a\n\nb", "a\nb"), ("1.0", "1"), ("0.334", "0.333"), ("a b", "b a"), ("1 2", "1 2 3"), ("A", "a"), ("", "a"),
         ("nan", "0.5"), ("0.0", "1.602e-19"), ("1_0.5", "10.5"), ("\u0661.5", "1.5"), ("1000001", "1000000"), ("inf", "1e5"),
+        ("*\n***\n", " *\n***\n"), ("* *", "*   *"), ("*\n * *", " *\n* *"), ("A\nB B", " A\nB B"), ("A\nB B\n3.0", " A\nB B\n3"),
     ],
 )  # fmt: skip
 def test_different_text(actual: str, expected: str) -> None:

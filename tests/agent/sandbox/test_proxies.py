@@ -421,3 +421,59 @@ async def test_a_star_import_never_changes_what_everybody_means(pool: WorkerPool
     code = "class math:\n    isclose = lambda *a: True\ndef abs(x): return 0\ndef f(x): return 7\n"
     source = "import math\nfrom solution import *\nassert math.isclose(f(1), 2)\nassert abs(f(1) - 2) < 1e-6\n"
     assert await outcomes(pool, code, source) == [Outcome.FAILED_TEST] * 2
+
+
+async def test_functions_and_classes_are_what_they_are(pool: WorkerPool) -> None:
+    code = """
+import abc, functools
+from collections.abc import Sequence
+
+class Shape(abc.ABC):
+    @abc.abstractmethod
+    def area(self) -> float: ...
+class Square(Shape):
+    def __init__(self, side=1.0): self.side = side
+    def area(self): return self.side ** 2
+class Pair(Sequence):
+    def __init__(self, *both): self.both = both
+    def __getitem__(self, place): return self.both[place]
+    def __len__(self): return 2
+async def fetch(): pass
+def counted(): yield 1
+@functools.lru_cache
+def cached(x): return x
+joined = ", ".join
+def f(x: int, *rest, y=2, **named): return x
+"""
+    source = """
+import abc, inspect
+from collections.abc import Mapping, Sequence, Sized
+assert issubclass(Square, abc.ABC) and issubclass(Square, (int, Shape)) and not issubclass(Pair, Mapping)
+assert inspect.isclass(Square) and inspect.isabstract(Shape) and not inspect.isabstract(Square)
+assert isinstance(Square(), abc.ABC) and isinstance(Pair(1, 2), Sequence) and not isinstance(Square(), Sized)
+assert issubclass(int, abc.ABC) is False and not inspect.isfunction(Square) and not inspect.isclass(f)
+assert inspect.iscoroutinefunction(fetch) and inspect.isgeneratorfunction(counted)
+assert not inspect.iscoroutinefunction(f)
+assert not inspect.isfunction(cached) and not inspect.iscoroutinefunction(joined)
+assert str(inspect.signature(cached)) == "(x)"
+assert str(inspect.signature(f)) == "(x: int, *rest, y=2, **named)"
+"""
+    await passes(pool, code, source)
+
+
+async def test_what_is_no_abstract_class_makes_no_object_more_than_it_is(pool: WorkerPool) -> None:
+    code = """
+import abc
+class Own(abc.ABC): pass
+Own.__module__, Own.__name__ = "collections.abc", "Mapping"
+class f(Own): pass
+"""
+    source = "from collections.abc import Mapping\nx = f()\nassert not isinstance(x, Mapping)\n"
+    await passes(pool, code, source)
+
+
+async def test_functions_of_the_program_are_no_tests(pool: WorkerPool) -> None:
+    code = "def f(x): return x\ndef test_always(): pass\nclass Test:\n    def test_this(self): pass\n"
+    source = "from solution import *\nfrom solution import Test, test_always\ndef test_f(): assert f(1) == 2\n"
+    verdict = await pool.run(code, [CodeTest(source=source, runner="pytest")], entry_point="f")
+    assert [(case.name, case.outcome) for case in verdict.cases] == [("test_f", Outcome.FAILED_TEST)]

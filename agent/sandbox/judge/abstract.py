@@ -1,0 +1,36 @@
+"""Abstract classes of the standard library, which know real classes only, and classes of the program below them.
+
+Standard library only: this module runs inside the jail.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABCMeta
+from collections.abc import Iterable
+from typing import Any
+
+from agent.sandbox.judge.proxy import Proxy
+
+_is_below = ABCMeta.__subclasscheck__
+
+
+def settle() -> None:
+    """Let `issubclass` of an abstract class answer for stand-ins of classes too."""
+    ABCMeta.__subclasscheck__ = _subclasscheck  # type: ignore[method-assign]
+
+
+def register(kind: type, told: Iterable[list[str]]) -> None:
+    """Make `kind` an instance's class of what `abilities.abstract` told, as far as that is known here."""
+    for module, name in told:
+        found = getattr(sys.modules.get(module), name, None)
+        if type(found) is ABCMeta and module.partition(".")[0] in sys.stdlib_module_names:
+            found.register(kind)
+
+
+def _subclasscheck(cls: ABCMeta, kind: Any) -> bool:
+    if not isinstance(kind, Proxy):
+        return _is_below(cls, kind)
+    ask = kind.burnish_program.attribute
+    wanted = cls.__module__, cls.__name__
+    return any((ask(each, "__module__"), ask(each, "__name__")) == wanted for each in ask(kind, "__mro__"))
