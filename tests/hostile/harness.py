@@ -29,7 +29,7 @@ _SLACK = 4.0
 _SAMPLE_SECONDS = 0.02
 _START_SECONDS = 1.0
 """A program is under way after so many seconds, and gone as many after the end of its worker."""
-_STRETCH = 1.6
+_STRETCH = 2.5
 """Upper bound of what the sandbox multiplies CPU limits with."""
 _CAPTURED = 70_000
 """Characters of output that a verdict may hold."""

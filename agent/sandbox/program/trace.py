@@ -20,7 +20,7 @@ PROGRAM = "<program>"
 """Pseudo file name of the program; its frames are recognised by it."""
 
 MONITORING = sys.version_info >= (3, 12)
-SLOWDOWN = 1.0 if MONITORING else 2.2
+SLOWDOWN = 1.0 if MONITORING else 2.5
 """Upper bound of what tracing costs a program; CPU limits are stretched by it."""
 
 HITS = "__burnish_hits__"
