@@ -21,7 +21,7 @@ def settle() -> None:
 
 
 def register(kind: type, told: Iterable[list[str]]) -> None:
-    """Make `kind` an instance's class of what `abilities.abstract` told, as far as that is known here."""
+    """Put `kind` below the abstract classes that `abilities.abstract` told, as far as they are known here."""
     for module, name in told:
         found = getattr(sys.modules.get(module), name, None)
         if type(found) is ABCMeta and module.partition(".")[0] in sys.stdlib_module_names:
