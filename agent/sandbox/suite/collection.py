@@ -88,10 +88,10 @@ def collect(namespace: dict[str, Any], brought: Fixtures) -> list[Case]:
     own, setup = _fixtures(list(namespace.values())), Setup(namespace)
     found: list[Case] = []
     for name, value in list(namespace.items()):
-        if type(value) is FunctionType and name.startswith("test"):
+        if _is_function(value) and name.startswith("test"):
             found += _expand(_Test(name, value, None, own, brought, setup))
         elif issubclass(type(value), type) and name.startswith("Test") and not hasattr(value, "assertEqual"):
-            members = inspect.getmembers(value, inspect.isfunction)
+            members = inspect.getmembers(value, _is_function)
             wider = own | _fixtures([member for _, member in members])
             for method, function in members:
                 if method.startswith("test"):
@@ -100,9 +100,13 @@ def collect(namespace: dict[str, Any], brought: Fixtures) -> list[Case]:
 
 
 def _fixtures(values: list[Any]) -> dict[str, Fixture]:
-    """Only plain functions are asked: objects of the program are not."""
-    marked = [value.__dict__[FIXTURE] for value in values if type(value) is FunctionType and FIXTURE in value.__dict__]
+    marked = [value.__dict__[FIXTURE] for value in values if _is_function(value) and FIXTURE in value.__dict__]
     return {fixture.name: fixture for fixture in marked}
+
+
+def _is_function(value: object) -> bool:
+    """Of the tests: stand-ins for the program's functions only say that they are such."""
+    return type(value) is FunctionType
 
 
 def _expand(test: _Test) -> list[Case]:

@@ -475,5 +475,6 @@ class f(Own): pass
 async def test_functions_of_the_program_are_no_tests(pool: WorkerPool) -> None:
     code = "def f(x): return x\ndef test_always(): pass\nclass Test:\n    def test_this(self): pass\n"
     source = "from solution import *\nfrom solution import Test, test_always\ndef test_f(): assert f(1) == 2\n"
+    source += "class TestF:\n    tested = f\n"
     verdict = await pool.run(code, [CodeTest(source=source, runner="pytest")], entry_point="f")
     assert [(case.name, case.outcome) for case in verdict.cases] == [("test_f", Outcome.FAILED_TEST)]
