@@ -46,9 +46,8 @@ def same_text(actual: str, expected: str) -> bool:
         return False
     lines = zip(actual.split("\n"), expected.split("\n"), strict=True)
     pairs = [(one.rstrip(), other.rstrip()) for one, other in lines]
-    return all(one == other for one, other in pairs) or (
-        all(one == other or _same_line(one, other) for one, other in pairs) and _same_drawing(pairs)
-    )
+    differing = [pair for pair in pairs if pair[0] != pair[1]]
+    return not differing or (all(_same_line(*pair) for pair in differing) and _same_drawing(pairs))
 
 
 def close(actual: object, expected: float, *, relative: float, absolute: float) -> bool:

@@ -5,12 +5,12 @@ Standard library only: this module runs inside the jail.
 
 from __future__ import annotations
 
-import sys
 from abc import ABCMeta
 from collections.abc import Iterable
 from typing import Any
 
 from agent.sandbox.judge.proxy import Proxy
+from agent.sandbox.program.told import known
 
 _is_below = ABCMeta.__subclasscheck__
 
@@ -23,8 +23,8 @@ def settle() -> None:
 def register(kind: type, told: Iterable[list[str]]) -> None:
     """Put `kind` below the abstract classes that `abilities.abstract` told, as far as they are known here."""
     for module, name in told:
-        found = getattr(sys.modules.get(module), name, None)
-        if type(found) is ABCMeta and module.partition(".")[0] in sys.stdlib_module_names:
+        found = known(module, name)
+        if type(found) is ABCMeta:
             found.register(kind)
 
 

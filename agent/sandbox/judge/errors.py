@@ -8,11 +8,11 @@ ones. Standard library only: this module runs inside the jail.
 from __future__ import annotations
 
 import contextlib
-import sys
 from types import WrapperDescriptorType
 from typing import Any
 
 from agent.sandbox.judge.proxy import Home, refuse_claim
+from agent.sandbox.program.told import known
 from agent.sandbox.wire.codec import Json
 
 FAULT = "__burnish_fault__"
@@ -127,10 +127,7 @@ def _attribute(self: BaseException, name: str) -> Any:
 
 def _known(module: str, name: str) -> type[BaseException] | None:
     """A built-in exception, or one of the standard library's that was imported here."""
-    root = module.partition(".")[0]
-    if root not in sys.stdlib_module_names or root in _NOT_FOR_PROGRAMS:
-        return None
-    found = getattr(sys.modules.get(module), name, None)
+    found = None if module.partition(".")[0] in _NOT_FOR_PROGRAMS else known(module, name)
     return found if isinstance(found, type) and issubclass(found, BaseException) else None
 
 

@@ -5,10 +5,11 @@ Standard library only: this module runs inside the jail.
 
 from __future__ import annotations
 
-import sys
 from abc import ABCMeta
 from collections.abc import Collection, Sequence
 from typing import Any
+
+from agent.sandbox.program.told import is_known
 
 IN_PLACE = (
     "iadd", "isub", "imul", "imatmul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift",
@@ -39,12 +40,8 @@ def of(kind: type, among: Collection[str] = NAMES) -> int:
 
 
 def abstract(kind: type) -> list[list[str]]:
-    """Module and name of each abstract class, found under these, that `kind` inherits from."""
-    return [
-        [each.__module__, each.__name__]
-        for each in kind.__mro__
-        if type(each) is ABCMeta and getattr(sys.modules.get(str(each.__module__)), each.__name__, None) is each
-    ]
+    """Module and name of each abstract class of the standard library that `kind` inherits from."""
+    return [[each.__module__, each.__name__] for each in kind.__mro__ if type(each) is ABCMeta and is_known(each)]
 
 
 def below(kind: type, plain: type) -> list[Any]:

@@ -81,10 +81,14 @@ class Told:
 
 def is_known(kind: type) -> bool:
     """Whether `kind` is a built-in class or one of the standard library."""
-    module = str(kind.__module__)
+    return known(str(kind.__module__), kind.__qualname__) is kind
+
+
+def known(module: str, name: str) -> Any:
+    """What an imported module of the standard library has under a name; None if it is no such."""
     if module.partition(".")[0] not in sys.stdlib_module_names:
-        return False
-    return getattr(sys.modules.get(module), kind.__qualname__, None) is kind
+        return None
+    return getattr(sys.modules.get(module), name, None)
 
 
 def _attributes(error: BaseException, own: list[type]) -> Iterator[tuple[str, object]]:
