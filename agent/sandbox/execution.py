@@ -77,7 +77,8 @@ class Run:
             self._end_all(literals, units, *self._used_up())
             return
         with Session(self._worker, self._program, self._tally) as session:
-            failure = await session.load(names=any(not unit.in_process for unit in units))
+            calls = [literal.call for literal in literals]
+            failure = await session.load(calls, names=any(not unit.in_process for unit in units), ends=not units)
             if failure is not None:
                 self._load = make_case("load", *failure)
                 self._end_all(literals, units, *failure)
@@ -86,11 +87,10 @@ class Run:
             await session.end()
 
     async def _tests(self, session: Session, literals: list[Literal], units: list[Unit]) -> None:
-        session.take()
         waiting = deque(literals)
         started = time.monotonic()
         try:
-            async for reply in session.replies([literal.call for literal in literals]):
+            async for reply in session.replies():
                 literal, now = waiting.popleft(), time.monotonic()
                 case = literal_case(literal, reply, now - started, session.lines(reply.get("hits")))
                 self._cases.setdefault(literal.index, {})[literal.case] = case

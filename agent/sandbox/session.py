@@ -10,13 +10,12 @@ import hashlib
 import os
 import secrets
 import socket
-from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from types import TracebackType
 
 from agent.sandbox import testimony
+from agent.sandbox.calls import Calls
 from agent.sandbox.channel import Channel, Closed
 from agent.sandbox.output import Output
 from agent.sandbox.plan import Unit
@@ -36,8 +35,6 @@ _LINGER = 0.2
 """Seconds between a closed connection and the end of its process, if that is on its way."""
 _JUDGE_PATIENCE = 5.0
 """Seconds that a judge may wait longer than the program, so that the one that hangs is the one that is blamed."""
-_CALLS_AHEAD = 16
-_CHARACTERS_AHEAD = 8192
 _SCRIPTS = 1 << 21
 """Characters of test code that is told ready to run, in one message."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -87,6 +84,7 @@ class Session:
         self._statements: tuple[Span, ...] = ()
         self._judge_exit: asyncio.Future[Exit] | None = None
         self._gone = False
+        self._leaving = False
 
     def __enter__(self) -> Session:
         with contextlib.ExitStack() as stack:
@@ -124,12 +122,15 @@ class Session:
             )
             self._exit = self._worker.spawn(self.id, self._order, [stdin, *pipes, theirs.fileno(), self._trace])
 
-    async def load(self, *, names: bool) -> tuple[Outcome, Fault] | None:
-        """Load the program for calls, with its names for a judge; what went wrong, or None. Raises WorkerLost."""
+    async def load(self, calls: Sequence[str], *, names: bool, ends: bool) -> tuple[Outcome, Fault] | None:
+        """Load the program for these calls, with its names for a judge; what went wrong, or None. With `ends` it is
+        over when they are answered. Raises WorkerLost."""
+        self._calls, self._ends = Calls(calls), ends
         compiling = True
         silent = True
         try:
-            await self._send_program("call", names=names)
+            order = self._load("call", names=names, calls=len(calls) if ends else None)
+            await self._channel.send(order, *self._calls.with_program())
             while True:
                 message = await self._channel.receive()
                 silent = False
@@ -137,9 +138,13 @@ class Session:
                     compiling, self._statements = False, self._spans(message)
                 elif "names" in message:
                     self._refuse_late()
+                    self._worker.mark(self.id)
                     self._names = testimony.names(message["names"])
+                    self.lines(message.get("hits"))
+                    self._leaving = ends and not calls
                     return None
                 elif "fault" in message:
+                    self._leaving = True
                     return of_fault(message["fault"], compiling=compiling)
                 else:
                     raise Closed("not a report of loading")
@@ -149,7 +154,7 @@ class Session:
     async def run_script(self) -> tuple[tuple[Outcome, Fault] | None, str]:
         """Run the program as a script to its end; what went wrong, or None, and what it printed. Raises WorkerLost."""
         with contextlib.suppress(Closed):
-            await self._send_program("main", names=False)
+            await self._channel.send(self._load("main"))
         ended = await self.ended()
         messages = self._channel.waiting()
         compiled = next((message for message in messages if message.get("stage") == "compiled"), None)
@@ -166,23 +171,16 @@ class Session:
                 return (Outcome.RUNTIME_ERROR, Fault(type="SystemExit", message=message)), printed
         return await self._death_in_load(silent=not messages, compiling=compiling), printed
 
-    async def replies(self, calls: Sequence[str]) -> AsyncIterator[dict[str, Json]]:
-        """The program's replies to calls, in their order. A few calls are sent ahead, so that neither side waits for
-        the other each time. Raises Closed if a reply is missing."""
-        asked: deque[int] = deque()
-        for index in range(len(calls)):
-            if not asked:
-                self._worker.mark(self.id)
-                chunk = list(_ahead(calls, index))
-                asked.extend(secrets.randbits(62) for _ in chunk)
-                await self._channel.send(
-                    *({"id": number, "op": "eval", "a": call} for number, call in zip(asked, chunk, strict=True))
-                )
+    async def replies(self) -> AsyncIterator[dict[str, Json]]:
+        """The replies to the calls that the program was loaded for, in their order. Raises Closed if one is missing."""
+        while not self._calls.are_answered:
+            if requests := self._calls.next():
+                await self._channel.send(*requests)
             reply = await self._channel.receive()
-            if reply.get("id") != asked.popleft() or ("ok" not in reply and "err" not in reply):
-                raise Closed("not a reply to this call")
+            self._calls.check(reply)
             self._refuse_late()
             self._worker.mark(self.id)
+            self._leaving = self._ends and self._calls.are_answered
             yield reply
 
     async def start_judge(self, units: list[Unit], done: list[list[int]]) -> None:
@@ -193,7 +191,6 @@ class Session:
         ours, theirs = socket.socketpair()
         self._stack.enter_context(ours)
         null = os.open(os.devnull, os.O_RDWR)
-        self.take()
         order = Order(
             role="judge",
             memory_mb=max(512, self._program.limits.memory_mb),
@@ -224,7 +221,6 @@ class Session:
 
     async def start_inside(self, units: list[Unit], done: list[list[int]]) -> None:
         """Start tests in the program's own process. Raises Closed."""
-        self.take()
         self._reports = self._channel
         await self._channel.send({"id": 1, "op": "tests", "a": self._suite(units, done)})
 
@@ -246,11 +242,7 @@ class Session:
 
     def take(self) -> tuple[int, ...]:
         """Lines of the statements executed since the last call."""
-        hits = trace.Hits(self._trace, len(self._statements))
-        found = hits.read()
-        if found:
-            hits.clear()
-        return self.lines(found)
+        return self.lines(trace.Hits(self._trace, len(self._statements)).take())
 
     def lines(self, hits: Json) -> tuple[int, ...]:
         """Lines of executed statements, told by their numbers."""
@@ -312,13 +304,17 @@ class Session:
             await self._judge_exit
 
     async def ended(self, killed: str | None = _ROLE) -> Exit:
-        """Exit of the program's process; kills it if it only pretends to be gone, or every process of the session with
-        None for a role. Raises WorkerLost."""
+        """Exit of the program's process; kills it, or every process of the session with None for a role, unless it is
+        about to end by itself and does. Raises WorkerLost."""
         if self._ended is None:
             if self._stdin is None:
                 self._channel.close()
                 self._output.rest()
-                self._worker.kill(self.id, killed)
+                if self._leaving:
+                    late = asyncio.get_running_loop().call_later(_LINGER, self._worker.kill, self.id, killed)
+                    self._stack.callback(late.cancel)
+                else:
+                    self._worker.kill(self.id, killed)
             self._ended = await self._exit
             self._collect(self._ended)
         return self._ended
@@ -334,18 +330,17 @@ class Session:
     def _spans(self, compiled: dict[str, Json]) -> tuple[Span, ...]:
         return testimony.spans(compiled.get("statements"), self._program.code.removeprefix("\ufeff"))
 
-    async def _send_program(self, mode: str, *, names: bool) -> None:
+    def _load(self, mode: str, *, names: bool = False, calls: int | None = None) -> dict[str, Json]:
         program = self._program
-        await self._channel.send(
-            {
-                "mode": mode,
-                "code": program.code,
-                "prelude": program.prelude,
-                "entry_point": program.entry_point,
-                "seed": program.seed,
-                "names": names,
-            }
-        )
+        return {
+            "mode": mode,
+            "code": program.code,
+            "prelude": program.prelude,
+            "entry_point": program.entry_point,
+            "seed": program.seed,
+            "names": names,
+            "calls": calls,
+        }
 
 
 @functools.lru_cache
@@ -380,12 +375,3 @@ def _file(text: str) -> Iterator[int]:
     finally:
         os.close(fd)
 
-
-def _ahead(calls: Sequence[str], start: int) -> Iterator[str]:
-    """The calls from `start` on that fit into a socket's buffer; at least one."""
-    size = 0
-    for call in islice(calls, start, start + _CALLS_AHEAD):
-        size += len(call)
-        if size > len(call) and size > _CHARACTERS_AHEAD:
-            return
-        yield call

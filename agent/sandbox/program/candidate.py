@@ -49,14 +49,15 @@ def settle() -> None:
 
 
 def run(rpc_fd: int, trace_fd: int) -> int:
-    """Load the program that the first frame brings and serve it; returns the exit status of the process."""
+    """Load the program that the first frame brings and answer `calls` requests to it, or all that come where that is
+    None; returns the exit status of the process."""
     program = _Program(rpc_fd, trace_fd)
     try:
         order = program.peer.receive()
         if order["mode"] == "main":
             return program.run_as_main(order)
-        program.load(order)
-        program.peer.serve()
+        if program.load(order):
+            program.peer.serve(order["calls"])
     except Gone:
         return 0
     return 0
@@ -75,8 +76,8 @@ class _Program:
         self.peer = Peer(rpc_fd, self._answer, self._containers.unsent)
         self._stdout = sys.stdout
 
-    def load(self, order: dict[str, Json]) -> None:
-        """Execute prelude and program as a module and send `{"names": ...}` or `{"fault": ...}`."""
+    def load(self, order: dict[str, Json]) -> bool:
+        """Execute prelude and program as a module and send `{"names", "hits"}` or `{"fault"}`; whether it went well."""
         self._prepare(order, MODULE)
         try:
             self._execute(order)
@@ -84,9 +85,11 @@ class _Program:
             if isinstance(error, fault.OUT_OF_MEMORY):
                 _reserve.close()
             self._report(error)
-            return
+            return False
         self._flush()
-        self.peer.send({"names": self._names(order["entry_point"]) if order["names"] else []})
+        names = self._names(order["entry_point"]) if order["names"] else []
+        self.peer.send({"names": names, "hits": self._hits.take()})
+        return True
 
     def run_as_main(self, order: dict[str, Json]) -> int:
         """Execute the program as a script; its fault, if any, is sent before the process ends."""
@@ -176,9 +179,7 @@ class _Program:
     def _answer(self, op: str, wire: Json) -> dict[str, Json]:
         reply = self._reply(op, wire)
         if op == "eval":
-            reply["hits"] = self._hits.read()
-            if reply["hits"]:
-                self._hits.clear()
+            reply["hits"] = self._hits.take()
         return reply
 
     def _reply(self, op: str, wire: Json) -> dict[str, Json]:

@@ -52,6 +52,13 @@ class Hits:
             index = data.find(1, index + 1)
         return found
 
+    def take(self) -> list[int]:
+        """What `read` finds, and forget it."""
+        found = self.read()
+        if found:
+            self.clear()
+        return found
+
     def clear(self) -> None:
         """Forget what was executed so far."""
         os.pwrite(self._fd, bytes(self._statements), 0)

@@ -50,12 +50,12 @@ _ORDER: dict[str, Any] = {"memory_mb": 512, "cpu": 10.0}
 
 def of_candidate(start: Start) -> list[int]:
     """Pages that the process of a program has for itself in the end, by their numbers."""
-    return _asked(start, [("eval", call) for call in _CALLS], names=False)
+    return _asked(start, [("eval", call) for call in _CALLS], names=False, ends=True)
 
 
 def of_judged_candidate(start: Start) -> None:
     """Play a program that a judge asks."""
-    _asked(start, _REQUESTS, names=True)
+    _asked(start, _REQUESTS, names=True, ends=False)
 
 
 def of_judge(start: Start, start_program: Start) -> list[int]:
@@ -63,7 +63,7 @@ def of_judge(start: Start, start_program: Start) -> list[int]:
     one."""
     with contextlib.ExitStack() as stack:
         server, program = _pair(stack)
-        server.sendall(_load(names=True))
+        server.sendall(_load(names=True, calls=None))
         file = _hits(stack)
         null = _null(stack)
         start_program({**_ORDER, "role": "candidate"}, [null, null, null, program.fileno(), file])
@@ -74,11 +74,11 @@ def of_judge(start: Start, start_program: Start) -> list[int]:
         return _told(lambda told: start({**_ORDER, "role": "judge"}, [file, told, null, *ends]))
 
 
-def _asked(start: Start, requests: Sequence[tuple[str, Json]], *, names: bool) -> list[int]:
+def _asked(start: Start, requests: Sequence[tuple[str, Json]], *, names: bool, ends: bool) -> list[int]:
     """Play a program of which that is asked."""
     with contextlib.ExitStack() as stack:
         server, program = _pair(stack)
-        server.sendall(_load(names=names))
+        server.sendall(_load(names=names, calls=len(requests) if ends else None))
         for number, (op, wire) in enumerate(requests):
             server.sendall(frames.pack({"id": number, "op": op, "a": wire}))
         server.shutdown(socket.SHUT_WR)
@@ -87,8 +87,9 @@ def _asked(start: Start, requests: Sequence[tuple[str, Json]], *, names: bool) -
         return _told(lambda told: start({**_ORDER, "role": "candidate"}, [null, told, null, program.fileno(), file]))
 
 
-def _load(*, names: bool) -> bytes:
-    return frames.pack({"mode": "call", "code": _PROGRAM, "prelude": "", "entry_point": "f", "seed": 0, "names": names})
+def _load(*, names: bool, calls: int | None) -> bytes:
+    about = {"code": _PROGRAM, "prelude": "", "entry_point": "f", "seed": 0}
+    return frames.pack({"mode": "call", **about, "names": names, "calls": calls})
 
 
 def _names(server: socket.socket) -> Json:

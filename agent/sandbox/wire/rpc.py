@@ -7,6 +7,7 @@ library only: both ends run inside the jail.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from typing import Protocol
@@ -64,9 +65,9 @@ class Peer:
             else:
                 return message
 
-    def serve(self) -> None:
-        """Answer requests until the other side closes. Raises Gone then."""
-        while True:
+    def serve(self, requests: int | None = None) -> None:
+        """Answer so many requests, or all until the other side closes. Raises Gone then."""
+        for _ in itertools.count() if requests is None else range(requests):
             self.answer(self.receive())
 
     def answer(self, message: dict[str, Json]) -> None:
