@@ -105,6 +105,8 @@ class WorkerProcess:
         self._errors = errors
         self._loop = asyncio.get_running_loop()
         self._hello: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._templates: tuple[socket.socket, ...] = ()
+        """Of programs and of judges."""
         self._children: dict[tuple[int, str], asyncio.Future[Exit]] = {}
         self._sessions = 0
         self._quiet = asyncio.Event()
@@ -134,7 +136,7 @@ class WorkerProcess:
         try:
             materials = _materials(folder, starts_processes=starts_processes, tools=tools)
             about = {"tier": tier, "bait": asdict(bait), "materials": asdict(materials), "core": core}
-            worker._tell({"server": os.getpid(), **about})
+            worker._tell(worker._control, {"server": os.getpid(), **about})
             hello = await asyncio.wait_for(worker._hello, _START_SECONDS)
             if hello["missing"]:
                 raise IsolationUnavailable(tuple(hello["missing"]))
@@ -161,7 +163,8 @@ class WorkerProcess:
         """Start a jailed process with `fds` as its descriptors 0 to 4; the caller closes its own copies. The future
         ends with its exit or with WorkerLost. Raises WorkerLost."""
         future: asyncio.Future[Exit] = self._loop.create_future()
-        self._tell({"op": "spawn", "id": session, **order.told()}, fds)
+        for_programs, for_judges = self._templates
+        self._tell(for_judges if order.role == "judge" else for_programs, {"id": session, **order.told()}, fds)
         self._children[session, order.role] = future
         self._quiet.clear()
         self._marked = time.monotonic()
@@ -173,7 +176,7 @@ class WorkerProcess:
         now = time.monotonic()
         if now - self._marked >= MARK_SECONDS:
             self._marked = now
-            self._tell({"op": "mark", "id": session})
+            self._tell(self._control, {"op": "mark", "id": session})
 
     def overran(self, session: int) -> bool:
         """Whether a process of the session has exceeded a limit. The worker says so before the process can notice, so
@@ -184,7 +187,7 @@ class WorkerProcess:
     def kill(self, session: int, role: str | None = None) -> None:
         """Kill the processes of a session, or the one in `role`. Nothing happens where they are gone."""
         with contextlib.suppress(WorkerLost):
-            self._tell({"op": "kill", "id": session, **({"role": role} if role else {})})
+            self._tell(self._control, {"op": "kill", "id": session, **({"role": role} if role else {})})
 
     def lives(self) -> bool:
         """Whether the worker has not ended, as far as can be known by now."""
@@ -212,11 +215,11 @@ class WorkerProcess:
             await asyncio.to_thread(_remove, self._folder)
             self._folder = None
 
-    def _tell(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+    def _tell(self, whom: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         if self.lost:
             raise WorkerLost("the worker has ended")
         try:
-            socket.send_fds(self._control, [marshal.dumps(message)], list(fds))
+            socket.send_fds(whom, [marshal.dumps(message)], list(fds), socket.MSG_DONTWAIT)
         except OSError as error:
             self._lose(str(error))
             raise WorkerLost(str(error)) from None
@@ -225,7 +228,7 @@ class WorkerProcess:
         """Handle the reports that have come."""
         while not self.lost:
             try:
-                data = self._control.recv(MAX_MESSAGE)
+                data = self._receive()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -238,6 +241,16 @@ class WorkerProcess:
                 self._handle(frames.unpack(data[frames.HEADER.size :]))
             except (Malformed, KeyError, TypeError) as error:
                 self._lose(f"unexpected report: {error!r}")
+
+    def _receive(self) -> bytes:
+        """The next report; the first brings the sockets to the templates. Raises OSError."""
+        if self._templates:
+            return self._control.recv(MAX_MESSAGE)
+        data, fds, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 2)
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        self._templates = tuple(socket.socket(fileno=fd) for fd in fds)
+        return data
 
     def _handle(self, event: dict[str, Any]) -> None:
         if event["event"] == "hello":
@@ -262,7 +275,8 @@ class WorkerProcess:
             return
         self.lost = True
         self._loop.remove_reader(self._control.fileno())
-        self._control.close()
+        for connection in (self._control, *self._templates):
+            connection.close()
         self._process.kill()
         self._last_words = self._said()
         self._errors.close()

@@ -113,11 +113,12 @@ class Jail:
         _limit(resource.RLIMIT_MEMLOCK, 0)
 
     def scratch(self, uid: int) -> str:
-        """A private, writable folder for a process that is about to be forked, as that process sees it."""
+        """A private, writable folder for a process that is about to be forked, as that process sees it. Raises
+        OSError."""
         raise NotImplementedError
 
     def clear(self, folder: str) -> None:
-        """Remove what a process that has ended left behind."""
+        """Remove what a process that has ended left behind in its folder, and that; an empty name means none."""
 
     def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
         """Take everything from this process that a submitted program must not have. Cannot be undone. Raises
@@ -205,7 +206,8 @@ class LandlockJail(Jail):
         return scratch.make(self._scratch, (uid, self.identity.judge) if self.identity.mode == "root" else None)
 
     def clear(self, folder: str) -> None:
-        scratch.clear(folder)
+        if folder:
+            scratch.clear(folder)
 
     def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
         os.setsid()

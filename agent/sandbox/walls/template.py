@@ -1,15 +1,15 @@
 """The template: a warm interpreter inside the jail that is forked for every program, and another one for every judge.
 
-It does nothing else, because every page it writes to between two forks is copied: 2 to 3 microseconds each. The worker
-(its parent) sends it orders and becomes the parent of what it forks. Standard library only.
+It does nothing else, because every page it writes to between two forks is copied: 2 to 3 microseconds each. The server
+sends it orders, before it serves also the worker (its parent), which becomes the parent of what it forks. Standard
+library only.
 
-    worker -> template   one datagram per process: the order, marshalled, with the descriptors 0 to 4 of the process.
+    server -> template   one datagram per process: the order, marshalled, with the descriptors 0 to 4 of the process.
                          What is started before {"role": "seal", "pages", "core"} only rehearses: at its end it writes
                          to descriptor 1 which of its pages are its own. With that order the template has the pages that
                          it names copied at every fork, moves to the core, and gives up what it does not need to fork
     template -> worker   once: sizes of the template (two uint64, bytes: address space, resident), with its pagemap
-                         where it has one; then for each order the number of the new process, minus the errno of a
-                         failed fork, or for `seal` 0 (int32)
+                         where it has one; then for each order an `Answer`
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.sandbox.judge import judge
 from agent.sandbox.program import candidate
@@ -36,13 +36,14 @@ from agent.sandbox.walls.jail import Allowance, Jail
 
 MAX_MESSAGE = 65536
 SIZES = struct.Struct("QQ")
-ANSWER = struct.Struct("i")
 FAILED = 120
 """Exit status of a process that could not be confined."""
 BROKEN = 121
 """Of one that was, and whose harness raised."""
 RESERVED = 5
 """Descriptors that a jailed process gets; the template's own ones are higher."""
+
+_ANSWER = struct.Struct("iH")
 
 # fmt: off
 _PREIMPORTED = (
@@ -53,6 +54,31 @@ _PREIMPORTED = (
 """What many programs import and little else: each page and each mapped library costs every fork. `asyncio`, `hashlib`
 and the like would double that; a program that wants them imports them in some 20 ms."""
 # fmt: on
+
+
+class Answer(NamedTuple):
+    """What became of an order."""
+
+    pid: int
+    """Of the new process; minus the errno of a failed fork; for `seal` 0."""
+    scratch: str
+    """Private folder of the process, as it sees it."""
+    order: bytes
+
+    def packed(self) -> bytes:
+        """As one datagram."""
+        scratch = os.fsencode(self.scratch)
+        return _ANSWER.pack(self.pid, len(scratch)) + scratch + self.order
+
+    @classmethod
+    def receive(cls, orders: socket.socket) -> Answer:
+        """The next one. Raises BrokenPipeError if the template has ended."""
+        data = orders.recv(2 * MAX_MESSAGE)
+        if not data:
+            raise BrokenPipeError("a template has ended")
+        pid, size = _ANSWER.unpack_from(data)
+        start = _ANSWER.size
+        return cls(pid, os.fsdecode(data[start : start + size]), data[start + size :])
 
 
 def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: int) -> None:
@@ -68,10 +94,10 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
     site.setquit()
     sys.path.extend(walls.packages)
     candidate.settle()
-    orders, others, adapt = candidates, judges, adaptation.to_candidates
+    orders, others, adapt, uid = candidates, judges, adaptation.to_candidates, walls.identity.candidate
     if kernel.clone(kernel.CLONE_PARENT) == 0:
         kernel.die_with_parent(signal.SIGKILL)
-        orders, others, adapt = judges, candidates, adaptation.to_judges
+        orders, others, adapt, uid = judges, candidates, adaptation.to_judges, walls.identity.judge
         judge.settle()
     others.close()
     adapt()
@@ -89,19 +115,21 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
             areas = []
             os.close(procfs)
             _seal(told["pages"], told["core"], walls)
-            orders.send(ANSWER.pack(0))
+            orders.send(Answer(0, "", order).packed())
             continue
+        scratch = ""
         try:
+            scratch = walls.scratch(uid)
             pid = walls.fork()
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
             if areas:
                 fds[2:3] = pages.pagemap(procfs)
-            _become(marshal.loads(order), fds, walls, baseline_bytes, areas)
+            _become(marshal.loads(order), fds, walls, uid, scratch, baseline_bytes, areas)
         for fd in fds:
             os.close(fd)
-        orders.send(ANSWER.pack(pid))
+        orders.send(Answer(pid, scratch, order).packed())
 
 
 def _tell_sizes(orders: socket.socket, procfs: int) -> int:
@@ -122,7 +150,13 @@ def _seal(shared: Sequence[int], core: int | None, walls: Jail) -> None:
 
 
 def _become(
-    order: dict[str, Any], fds: list[int], walls: Jail, baseline_bytes: int, areas: Sequence[pages.Area] = ()
+    order: dict[str, Any],
+    fds: list[int],
+    walls: Jail,
+    uid: int,
+    scratch: str,
+    baseline_bytes: int,
+    areas: Sequence[pages.Area],
 ) -> None:
     """In the new process: confine, close, and run what was asked for; of one that rehearses, tell which pages in
     `areas` are its own by its pagemap, which is its descriptor 2. Does not return."""
@@ -135,7 +169,7 @@ def _become(
             counts_data=wanted.get("counts_data", False),
             forks=wanted.get("forks", True),
         )
-        walls.confine(order["uid"], allowance, baseline_bytes, order["scratch"])
+        walls.confine(uid, allowance, baseline_bytes, scratch)
         for number, fd in enumerate(fds):
             os.dup2(fd, number)
         os.closerange(RESERVED, 1 << 20)

@@ -1,14 +1,16 @@
 """The worker: keeps the template of its jail, and watches, kills and reports the processes forked from it.
 
-It never sees a program, a test or an output: those travel over sockets and pipes that the server makes and this process
-only hands on. One SEQPACKET socket leads to the server; when that closes the process ends, and every process below it
-dies with its pid namespace.
+It never sees a program, a test or an output: those travel over sockets and pipes that the server makes and hands to the
+template. One SEQPACKET socket leads to the server; when that closes the process ends, and every process below it dies
+with its pid namespace.
 
-    server -> worker   marshalled: {"op": "spawn", "id", "role", limits...} with five descriptors; {"op": "mark", "id"}
-                       starts a test's clocks; {"op": "kill", "id"}
-    worker -> server   in frames: {"event": "hello", ...} once; {"event": "limit", "id", "role"} before a process learns
-                       that it has exceeded a limit; {"event": "exit", "id", "role", "status", "cpu", "peak_mb",
-                       "reason"} per process; {"event": "failed", "id", "role", "message"}
+    server -> worker   marshalled: {"op": "mark", "id"} starts a test's clocks; {"op": "kill", "id"}, where there is a
+                       "role" of the process in that role alone. Either may come before the template has told of the
+                       process that it is about
+    worker -> server   in frames: {"event": "hello", ...} once, with the sockets to the templates of programs and of
+                       judges; {"event": "limit", "id", "role"} before a process learns that it has exceeded a limit;
+                       {"event": "exit", "id", "role", "status", "cpu", "peak_mb", "reason"} per process; {"event":
+                       "failed", "id", "role", "message"}
 
 Standard library only.
 """
@@ -27,7 +29,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent.sandbox.walls import identity, jail, kernel, pages, rehearsal, template
-from agent.sandbox.walls.template import ANSWER, MAX_MESSAGE, SIZES
+from agent.sandbox.walls.template import MAX_MESSAGE, SIZES, Answer
 from agent.sandbox.walls.watch import BusyClock, WallClock, Watched
 from agent.sandbox.wire import frames
 
@@ -91,16 +93,14 @@ def _serve(control: socket.socket, bait: dict[str, Any], core: int | None, build
     worker = _Worker(control, _Template(candidates), _Template(judges), walls, clock)
     worker.settle(core)
     broken = worker.probe(bait)
-    _send(
-        control,
-        {
-            "event": "hello",
-            "missing": [f"the wall for {name!r} does not hold: a probe got through" for name in broken],
-            "tier": walls.name,
-            "features": walls.features,
-            "version": sys.version,
-        },
-    )
+    hello = {
+        "event": "hello",
+        "missing": [f"the wall for {name!r} does not hold: a probe got through" for name in broken],
+        "tier": walls.name,
+        "features": walls.features,
+        "version": sys.version,
+    }
+    socket.send_fds(control, [frames.pack(hello)], [candidates.fileno(), judges.fileno()])
     worker.serve()
 
 
@@ -108,19 +108,15 @@ class _Template:
     """One of the two processes that fork, as the worker sees it."""
 
     def __init__(self, orders: socket.socket) -> None:
-        self._orders = orders
+        self.orders = orders
         sizes, self._pagemap, _, _ = socket.recv_fds(orders, SIZES.size, 1)
         _, resident = SIZES.unpack(sizes)
         self.resident_mb = resident / (1 << 20)
 
-    def order(self, order: dict[str, Any], fds: Sequence[int] = ()) -> int:
+    def order(self, order: dict[str, Any], fds: Sequence[int] = ()) -> Answer:
         """The template's answer. Raises BrokenPipeError."""
-        socket.send_fds(self._orders, [marshal.dumps(order)], list(fds))
-        answer = self._orders.recv(ANSWER.size)
-        if not answer:
-            raise BrokenPipeError("the template has ended")
-        number: int = ANSWER.unpack(answer)[0]
-        return number
+        socket.send_fds(self.orders, [marshal.dumps(order)], list(fds))
+        return Answer.receive(self.orders)
 
     def rehearse(self, play: Callable[[], list[int]]) -> list[int]:
         """Those of the template's pages that a process forked from it has written to when `play` ends; none where this
@@ -149,8 +145,13 @@ class _Worker:
         self._clock = clock
         self._cores = os.sched_getaffinity(0)
         self._watched: dict[int, Watched] = {}
+        self._session = 0
+        self._said: dict[tuple[str, str | None], dict[str, Any]] = {}
+        """What the server has said of the processes of this session."""
+        self._templates = {template.orders.fileno(): template for template in (candidates, judges)}
         self._poller = select.poll()
-        self._poller.register(control, select.POLLIN)
+        for fd in (control.fileno(), *self._templates):
+            self._poller.register(fd, select.POLLIN)
 
     def serve(self) -> None:
         """Start, watch and report until the server closes its end."""
@@ -158,8 +159,10 @@ class _Worker:
         while True:
             for fd, _ in self._poller.poll(_TICK * 1000 if self._watched else None):
                 if fd == self._control.fileno():
-                    if not self._obey():
+                    if not self._hear():
                         return
+                elif fd in self._templates:
+                    self._begin(Answer.receive(self._templates[fd].orders))
                 elif fd in self._watched:
                     self._reap(self._watched[fd])
             if self._watched and time.monotonic() - looked >= _TICK / 2:
@@ -183,7 +186,7 @@ class _Worker:
 
     def _rehearse(self) -> tuple[list[int], list[int], bool]:
         """The pages to be copied for a program and for a judge, and whether this process may say where those run."""
-        ended: list[tuple[int, str]] = []
+        ended: list[Answer] = []
 
         def start(order: dict[str, Any], fds: Sequence[int]) -> None:
             ended.append(self._start(order, fds))
@@ -191,10 +194,10 @@ class _Worker:
         of_judge = self._judges.rehearse(lambda: rehearsal.of_judge(start, start))
         of_candidate = self._candidates.rehearse(lambda: rehearsal.of_candidate(start))
         may_spread = True
-        for pid, scratch in ended:
-            may_spread = self._spread(pid) and may_spread
-            os.waitpid(pid, 0)
-            self._jail.clear(scratch)
+        for started in ended:
+            may_spread = self._spread(started.pid) and may_spread
+            os.waitpid(started.pid, 0)
+            self._jail.clear(started.scratch)
         return of_candidate, of_judge, may_spread
 
     def _spread(self, pid: int) -> bool:
@@ -212,66 +215,62 @@ class _Worker:
         reader, writer = os.pipe()
         null = os.open(os.devnull, os.O_RDWR)
         order = {"role": "probe", "bait": bait, "memory_mb": 1024, "cpu": 20}
-        pid, scratch = self._start(order, [null, null, 2, writer])
+        started = self._start(order, [null, null, 2, writer])
         os.close(writer)
         os.close(null)
         told = os.read(reader, MAX_MESSAGE)
         os.close(reader)
-        os.waitpid(pid, 0)
-        self._jail.clear(scratch)
+        os.waitpid(started.pid, 0)
+        self._jail.clear(started.scratch)
         return list(json.loads(told)) if told else ["confinement"]
 
-    def _start(self, order: dict[str, Any], fds: Sequence[int]) -> tuple[int, str]:
-        """Number and private folder of a new process. Raises OSError."""
-        who = self._jail.identity
-        uid = who.judge if order["role"] == "judge" else who.candidate
-        scratch = self._jail.scratch(uid)
-        pid = self._template(order["role"]).order({**order, "uid": uid, "scratch": scratch}, fds)
-        if pid < 0:
-            self._jail.clear(scratch)
-            raise OSError(-pid, os.strerror(-pid))
-        return pid, scratch
+    def _start(self, order: dict[str, Any], fds: Sequence[int]) -> Answer:
+        """A new process, before this one serves. Raises OSError."""
+        answer = self._template(order["role"]).order(order, fds)
+        if answer.pid < 0:
+            raise OSError(-answer.pid, os.strerror(-answer.pid))
+        return answer
 
     def _template(self, role: str) -> _Template:
         return self._judges if role == "judge" else self._candidates
 
-    def _obey(self) -> bool:
-        message, fds, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, template.RESERVED)
+    def _hear(self) -> bool:
+        message = self._control.recv(MAX_MESSAGE)
         if not message:
             return False
         order = marshal.loads(message)
-        if order["op"] == "spawn":
-            self._spawn(order, fds)
-            return True
+        if order["id"] != self._session:
+            self._session, self._said = order["id"], {}
+        self._said[order["op"], order.get("role")] = order
         for process in self._watched.values():
-            if process.id != order["id"]:
-                continue
-            if order["op"] == "mark":
-                process.mark_cpu, process.mark_wall = process.clock, self._clock.now()
-            elif order["op"] == "kill" and order.get("role", process.role) == process.role:
-                process.reason = process.reason or "killed"
-                os.kill(process.pid, signal.SIGKILL)
+            self._obey(order, process)
         return True
 
-    def _spawn(self, order: dict[str, Any], fds: list[int]) -> None:
-        try:
-            pid, scratch = self._start(order, fds)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            _send(self._control, {"event": "failed", "id": order["id"], "role": order["role"], "message": str(error)})
+    def _obey(self, order: dict[str, Any], process: Watched) -> None:
+        if process.id != order["id"]:
             return
-        finally:
-            for fd in fds:
-                os.close(fd)
+        if order["op"] == "mark":
+            process.mark_cpu, process.mark_wall = process.clock, self._clock.now()
+        elif order.get("role", process.role) == process.role:
+            process.reason = process.reason or "killed"
+            os.kill(process.pid, signal.SIGKILL)
+
+    def _begin(self, answer: Answer) -> None:
+        """Watch a process that a template has forked."""
+        order = marshal.loads(answer.order)
+        pid, about = answer.pid, {"id": order["id"], "role": order["role"]}
+        if pid < 0:
+            self._jail.clear(answer.scratch)
+            _send(self._control, {"event": "failed", **about, "message": os.strerror(-pid)})
+            return
         now = self._clock.now()
         limits = {name: order[name] for name in ("cpu", "wall", "test_cpu", "test_wall")}
         pidfd = os.pidfd_open(pid)
-        self._watched[pidfd] = Watched(
-            id=order["id"], role=order["role"], pid=pid, pidfd=pidfd, scratch=scratch, started=now, mark_wall=now,
-            **limits,
-        )  # fmt: skip
+        process = Watched(**about, pid=pid, pidfd=pidfd, scratch=answer.scratch, started=now, mark_wall=now, **limits)
+        self._watched[pidfd] = process
         self._poller.register(pidfd, select.POLLIN)
+        for said in self._said.values():
+            self._obey(said, process)
 
     def _watch(self, process: Watched, now: float) -> None:
         if process.kill_at is not None:
