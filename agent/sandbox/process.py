@@ -22,16 +22,13 @@ from agent.sandbox.contract import Isolation
 from agent.sandbox.walls import scratch
 from agent.sandbox.walls.command import Command
 from agent.sandbox.walls.jail import Materials
+from agent.sandbox.walls.orders import MAX_MESSAGE
 from agent.sandbox.walls.probe import Bait
-from agent.sandbox.walls.template import MAX_MESSAGE
 from agent.sandbox.wire import frames
 from agent.sandbox.wire.codec import Malformed
 
 _ROOT = str(Path(__file__).resolve().parents[2])
-_START = (
-    "import sys; sys.path.append(sys.argv[2]); from agent.sandbox.walls.worker import main; sys.path.pop(); "
-    "main(int(sys.argv[1]))"
-)
+_START = "import sys; sys.path.append(sys.argv[2]); from agent.sandbox.walls.start import main; main(int(sys.argv[1]))"
 _ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/tmp",

@@ -24,7 +24,7 @@ from agent.sandbox.program import trace
 from agent.sandbox.program.statements import Span
 from agent.sandbox.testimony import of_fault
 from agent.sandbox.verdict import of_exit
-from agent.sandbox.walls.template import BROKEN, FAILED
+from agent.sandbox.walls.orders import BROKEN, FAILED
 from agent.sandbox.wire.codec import Json, Malformed
 from memory.records import Fault, Limits, Outcome
 
@@ -374,4 +374,3 @@ def _file(text: str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-

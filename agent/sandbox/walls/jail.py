@@ -21,6 +21,7 @@ from agent.sandbox.walls import kernel, landlock, scratch, seccomp, tree
 from agent.sandbox.walls.identity import Identity, Impossible
 from agent.sandbox.walls.tree import DEVICES, SYSTEM
 
+_PRIVATE = "/tmp"
 _TMP_MEGABYTES = 32
 _TMP_FILES = 2000
 _FILE_BYTES = 16 * 1024 * 1024
@@ -70,6 +71,11 @@ class Materials:
     """Compilers and interpreters that programs may execute, with what these read; they keep their place inside."""
 
 
+def build(tier: str, identity: Identity, materials: Materials) -> Jail:
+    """The jail of tier `A` or `B` around this process. Raises Impossible."""
+    return (LandlockJail if tier == "B" else NamespaceJail)(identity, materials)
+
+
 class Jail:
     """Forks processes and confines them; one of the two classes below, by tier."""
 
@@ -81,10 +87,9 @@ class Jail:
     packages: list[str]
     """Where the folders of installed packages stand inside."""
 
-    def __init__(self, identity: Identity, *, starts_processes: bool, runs_tools: bool) -> None:
+    def __init__(self, identity: Identity, *, starts_processes: bool) -> None:
         self.identity = identity
         self.starts_processes = starts_processes
-        self.runs_tools = runs_tools
 
     def fork(self) -> int:
         """Fork a process to be confined, as a child of this one's parent: its number, 0 in itself. Raises OSError."""
@@ -113,12 +118,9 @@ class Jail:
         _limit(resource.RLIMIT_MEMLOCK, 0)
 
     def scratch(self, uid: int) -> str:
-        """A private, writable folder for a process that is about to be forked, as that process sees it. Raises
-        OSError."""
+        """A private, writable folder for a process that is about to be forked; an empty name where it makes itself
+        one. Raises OSError."""
         raise NotImplementedError
-
-    def clear(self, folder: str) -> None:
-        """Remove what a process that has ended left behind in its folder, and that; an empty name means none."""
 
     def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
         """Take everything from this process that a submitted program must not have. Cannot be undone. Raises
@@ -147,7 +149,7 @@ class NamespaceJail(Jail):
 
     def __init__(self, identity: Identity, materials: Materials) -> None:
         """Replace this process's file system by the read-only tree. Raises Impossible."""
-        super().__init__(identity, starts_processes=materials.starts_processes, runs_tools=bool(materials.tools))
+        super().__init__(identity, starts_processes=materials.starts_processes)
         self.packages = tree.build([*materials.interpreter, *materials.tools], materials.packages)
         self._ruleset: landlock.Ruleset | None = None
         if landlock.available():
@@ -164,16 +166,16 @@ class NamespaceJail(Jail):
             kernel.filter_system_calls(seccomp.program(seccomp.Profile.ZYGOTE, _OWN_NAMESPACES, _ABOVE_MOUNTS))
 
     def scratch(self, uid: int) -> str:
-        return "/tmp"
+        return ""
 
     def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
         os.setsid()
-        kernel.mount("tmpfs", folder, "tmpfs", _ABOVE_MOUNTS, _TMPFS)
-        os.chdir(folder)
+        kernel.mount("tmpfs", _PRIVATE, "tmpfs", _ABOVE_MOUNTS, _TMPFS)
+        os.chdir(_PRIVATE)
         self._limit_resources(allowance, baseline_bytes)
         self._change_user(uid)
         if self._ruleset is not None:
-            self._ruleset.enter(folder)
+            self._ruleset.enter(_PRIVATE)
         if self.starts_processes:
             kernel.filter_system_calls(seccomp.program(_profile(allowance)))
 
@@ -185,7 +187,7 @@ class LandlockJail(Jail):
 
     def __init__(self, identity: Identity, materials: Materials) -> None:
         """Raises Impossible."""
-        super().__init__(identity, starts_processes=False, runs_tools=False)
+        super().__init__(identity, starts_processes=False)
         if materials.starts_processes:
             raise Impossible("namespaces: programs that start processes are only run in tier A")
         hidden = [path for path in materials.interpreter if identity.mode == "root" and not _open_to_all(path)]
@@ -197,17 +199,13 @@ class LandlockJail(Jail):
         self._ruleset = landlock.Ruleset(readable, devices)
         self.packages = list(materials.packages)
         self._scratch = materials.scratch
-        self._worker = os.getpid()
+        self._worker = os.getppid()
         self.name = "B"
         own_uid = ("another uid",) if identity.mode == "root" else ()
         self.features = (*_LANDLOCK_FEATURES, *own_uid, *_COMMON_FEATURES)
 
     def scratch(self, uid: int) -> str:
         return scratch.make(self._scratch, (uid, self.identity.judge) if self.identity.mode == "root" else None)
-
-    def clear(self, folder: str) -> None:
-        if folder:
-            scratch.clear(folder)
 
     def confine(self, uid: int, allowance: Allowance, baseline_bytes: int, folder: str) -> None:
         os.setsid()

@@ -46,6 +46,7 @@ _MOUNT_SETATTR = 442
 _LANDLOCK_VERSION = 1
 _LANDLOCK_PATH_BENEATH = 1
 _MADV_COLLAPSE = 25
+_MAP_PRIVATE, _MAP_FIXED, _MAP_ANONYMOUS = 0x02, 0x10, 0x20
 _MREMAP_MAYMOVE, _MREMAP_FIXED = 1, 2
 _IO_URING_SETUP, _IO_URING_REGISTER, _REGISTER_BUFFERS = 425, 427, 0
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
@@ -67,6 +68,10 @@ _landlock_add = _call(445, ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c
 _landlock_restrict = _call(446, ctypes.c_int, ctypes.c_uint)
 _libc.mremap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p)
 _libc.mremap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (
+    ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long,
+)  # fmt: skip
+_libc.mmap.restype = ctypes.c_void_p
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _libc.capset.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
 
@@ -175,6 +180,12 @@ def landlock_restrict(ruleset: int) -> None:
 def protect(address: int, size: int, rights: int) -> None:
     """mprotect(2)."""
     _check(_libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), rights))
+
+
+def allot(address: int, size: int, rights: int) -> None:
+    """Memory of its own at this address, in place of what is mapped there (mmap(2))."""
+    if _libc.mmap(address, size, rights, _MAP_PRIVATE | _MAP_FIXED | _MAP_ANONYMOUS, -1, 0) != address:
+        _check(-1)
 
 
 def collapse(address: int, size: int) -> None:

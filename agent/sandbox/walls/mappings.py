@@ -1,10 +1,12 @@
 """What is mapped in a template: every fork copies the mappings, and finds the pages of libraries again, 16 at a time.
 
 A library lies in memory in five pieces that differ only in what may be done with them: its tables and constants can be
-read, its code executed, what was relocated only read again. Joined they are two. And where code fills 2 MiB that lie as
-a huge page does, it is put into one: a fork has that by one entry instead of 512, with nothing to find and nothing to
-give back. A program may write machine code and run it as it likes, so it gains nothing by either. Where the kernel
-refuses (huge pages to order: Linux 6.1 and later) nothing changes but the time that a run takes. Standard library only.
+read, its code executed, what was relocated only read again. Joined they are two. Extension modules are small and many;
+copied into memory where everything may be done, each is one piece with its neighbours. And where code fills 2 MiB that
+lie as a huge page does, it is put into one: a fork has that by one entry instead of 512, with nothing to find and
+nothing to give back. A program may write machine code and run it as it likes, so it gains nothing by any of this. Where
+the kernel refuses (huge pages to order: Linux 6.1 and later) nothing changes but the time that a run takes. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -14,12 +16,18 @@ import ctypes
 import itertools
 import mmap
 import os
+import sys
+from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
 from typing import NamedTuple
 
 from agent.sandbox.walls import kernel
 
 _HUGE = 2 << 20
 """Bytes of a huge page where a small one has 4 KiB."""
+_SMALL = 192 << 10
+"""Bytes. Of larger libraries most is never touched, and every fork would copy the entries of all pages."""
+_EVERYTHING = kernel.PROT_READ | kernel.PROT_WRITE | kernel.PROT_EXEC
 
 
 class Mapping(NamedTuple):
@@ -41,6 +49,36 @@ def join(procfs: int) -> None:
         rights = kernel.PROT_READ | (kernel.PROT_WRITE if relocated else kernel.PROT_EXEC)
         with contextlib.suppress(OSError):
             kernel.protect(mapping.start, mapping.end - mapping.start, rights)
+
+
+def gather(procfs: int) -> int:
+    """Copy small extension modules into memory without a file, each to its own place; how many. Raises OSError if
+    `procfs` cannot be read."""
+    try:
+        mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, _EVERYTHING).close()
+    except OSError:
+        return 0
+    pieces: dict[str, list[Mapping]] = {path: [] for path in _extension_modules()}
+    for mapping in mapped(procfs):
+        if mapping.file in pieces:
+            pieces[mapping.file].append(mapping)
+    made = 0
+    for found in pieces.values():
+        in_one = all(piece.end == behind.start for piece, behind in itertools.pairwise(found))
+        if found and in_one and (size := found[-1].end - found[0].start) <= _SMALL:
+            content = ctypes.string_at(found[0].start, size)
+            kernel.allot(found[0].start, size, _EVERYTHING)
+            ctypes.memmove(found[0].start, content, size)
+            made += 1
+    return made
+
+
+def _extension_modules() -> Iterator[str]:
+    """Their files, less that of what does the copying."""
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None) or ""
+        if path.endswith(tuple(EXTENSION_SUFFIXES)) and name != "_ctypes":
+            yield os.path.realpath(path)
 
 
 def enlarge(procfs: int) -> int:

@@ -8,8 +8,9 @@ library only.
                          What is started before {"role": "seal", "pages", "core"} only rehearses: at its end it writes
                          to descriptor 1 which of its pages are its own. With that order the template has the pages that
                          it names copied at every fork, moves to the core, and gives up what it does not need to fork
-    template -> worker   once: sizes of the template (two uint64, bytes: address space, resident), with its pagemap
-                         where it has one; then for each order an `Answer`
+                         The very first says, from the worker, of what the jail is built: {"tier", "materials"}
+    template -> worker   once, marshalled: {"missing"} where that cannot be, or {"tier", "features", "resident_mb"},
+                         with the template's pagemap where it has one; then for each order an `Answer`
 """
 
 from __future__ import annotations
@@ -23,27 +24,17 @@ import os
 import signal
 import site
 import socket
-import struct
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from agent.sandbox.judge import judge
 from agent.sandbox.program import candidate
-from agent.sandbox.walls import adaptation, command, kernel, mappings, pages, probe
-from agent.sandbox.walls.jail import Allowance, Jail
-
-MAX_MESSAGE = 65536
-SIZES = struct.Struct("QQ")
-FAILED = 120
-"""Exit status of a process that could not be confined."""
-BROKEN = 121
-"""Of one that was, and whose harness raised."""
-RESERVED = 5
-"""Descriptors that a jailed process gets; the template's own ones are higher."""
-
-_ANSWER = struct.Struct("iH")
+from agent.sandbox.walls import adaptation, command, jail, kernel, mappings, pages, probe
+from agent.sandbox.walls.identity import Identity, Impossible
+from agent.sandbox.walls.jail import Allowance, Jail, Materials
+from agent.sandbox.walls.orders import BROKEN, FAILED, MAX_MESSAGE, RESERVED, answer
 
 # fmt: off
 _PREIMPORTED = (
@@ -56,41 +47,27 @@ and the like would double that; a program that wants them imports them in some 2
 # fmt: on
 
 
-class Answer(NamedTuple):
-    """What became of an order."""
-
-    pid: int
-    """Of the new process; minus the errno of a failed fork; for `seal` 0."""
-    scratch: str
-    """Private folder of the process, as it sees it."""
-    order: bytes
-
-    def packed(self) -> bytes:
-        """As one datagram."""
-        scratch = os.fsencode(self.scratch)
-        return _ANSWER.pack(self.pid, len(scratch)) + scratch + self.order
-
-    @classmethod
-    def receive(cls, orders: socket.socket) -> Answer:
-        """The next one. Raises BrokenPipeError if the template has ended."""
-        data = orders.recv(2 * MAX_MESSAGE)
-        if not data:
-            raise BrokenPipeError("a template has ended")
-        pid, size = _ANSWER.unpack_from(data)
-        start = _ANSWER.size
-        return cls(pid, os.fsdecode(data[start : start + size]), data[start + size :])
-
-
-def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: int) -> None:
-    """Fork to order until the worker is gone, in this process for candidates and all that is no judge, and in a second
-    one for judges; returns then, in both. `procfs` is a descriptor of /proc. Where they may, these and what they fork
-    are scheduled as batch work: none takes the core from another, or from the server, the moment that it is woken."""
+def run(candidates: socket.socket, judges: socket.socket, identity: Identity) -> None:
+    """Build the jail and fork to order until the worker is gone, in this process for candidates and all that is no
+    judge, and in a second one for judges; returns then, in both. Where they may, these and what they fork are scheduled
+    as batch work: none takes the core from another, or from the server, the moment that it is woken."""
     for name in _PREIMPORTED:
         importlib.import_module(name)
+    procfs = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
+    mappings.join(procfs)
+    mappings.gather(procfs)
+    mappings.enlarge(procfs)
+    told = candidates.recv(MAX_MESSAGE)
+    if not told:
+        return
+    wanted = marshal.loads(told)
+    try:
+        walls = jail.build(wanted["tier"], identity, Materials(**wanted["materials"]))
+    except Impossible as error:
+        candidates.send(marshal.dumps({"missing": error.missing}))
+        return
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    mappings.join(procfs)
-    mappings.enlarge(procfs)
     site.setquit()
     sys.path.extend(walls.packages)
     candidate.settle()
@@ -104,7 +81,7 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
     gc.collect()
     pages.fill_holes()
     gc.freeze()
-    baseline_bytes = _tell_sizes(orders, procfs)
+    baseline_bytes = _introduce(orders, walls, procfs)
     walls.settle()
     areas = pages.areas(procfs)
     while True:
@@ -115,7 +92,7 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
             areas = []
             os.close(procfs)
             _seal(told["pages"], told["core"], walls)
-            orders.send(Answer(0, "", order).packed())
+            answer(orders, 0, "", order)
             continue
         scratch = ""
         try:
@@ -129,15 +106,16 @@ def run(candidates: socket.socket, judges: socket.socket, walls: Jail, procfs: i
             _become(marshal.loads(order), fds, walls, uid, scratch, baseline_bytes, areas)
         for fd in fds:
             os.close(fd)
-        orders.send(Answer(pid, scratch, order).packed())
+        answer(orders, pid, scratch, order)
 
 
-def _tell_sizes(orders: socket.socket, procfs: int) -> int:
-    """Returns the bytes of this process's address space."""
+def _introduce(orders: socket.socket, walls: Jail, procfs: int) -> int:
+    """Tell the worker of this process; returns the bytes of its address space."""
     with open(os.open("self/statm", os.O_RDONLY, dir_fd=procfs), encoding="ascii") as memory:  # noqa: PTH123
         total, resident, *_ = map(int, memory.read().split())
     page = os.sysconf("SC_PAGE_SIZE")
-    socket.send_fds(orders, [SIZES.pack(total * page, resident * page)], pages.pagemap(procfs))
+    about = {"tier": walls.name, "features": walls.features, "resident_mb": resident * page / (1 << 20)}
+    socket.send_fds(orders, [marshal.dumps(about)], pages.pagemap(procfs))
     return total * page
 
 

@@ -1,4 +1,4 @@
-"""The worker: keeps the template of its jail, and watches, kills and reports the processes forked from it.
+"""The worker: watches, kills and reports the processes forked from its templates.
 
 It never sees a program, a test or an output: those travel over sockets and pipes that the server makes and hands to the
 template. One SEQPACKET socket leads to the server; when that closes the process ends, and every process below it dies
@@ -28,8 +28,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agent.sandbox.walls import identity, jail, kernel, pages, rehearsal, template
-from agent.sandbox.walls.template import MAX_MESSAGE, SIZES, Answer
+from agent.sandbox.walls import identity, pages, rehearsal, scratch
+from agent.sandbox.walls.orders import MAX_MESSAGE, Answer
 from agent.sandbox.walls.watch import BusyClock, WallClock, Watched
 from agent.sandbox.wire import frames
 
@@ -43,61 +43,24 @@ _LAST_WORDS_WALL = 0.5
 """A process asked for its stack has had the time to tell it after so many seconds of CPU, or of waiting."""
 
 
-def main(control_fd: int) -> None:
-    """Entry of a worker process started by the server; returns when the server is gone."""
-    while control_fd < template.RESERVED:
-        control_fd = os.dup(control_fd)
-    control = socket.socket(fileno=control_fd)
-    config: dict[str, Any] = marshal.loads(control.recv(MAX_MESSAGE))
-    kernel.die_with_parent(signal.SIGKILL)
-    if os.getppid() != config["server"]:
-        return
-    materials = jail.Materials(**config["materials"])
-    try:
-        if config["tier"] == "B":
-            own = identity.without_namespaces()
-            _serve(control, config["bait"], config["core"], lambda: jail.LandlockJail(own, materials))
-            return
-        inner = identity.unshare_base()
-        pid = os.fork()
-        if pid != 0:
-            control.close()
-            os.waitpid(pid, 0)
-            return
-        kernel.die_with_parent(signal.SIGKILL)
-        _serve(control, config["bait"], config["core"], lambda: jail.NamespaceJail(inner, materials))
-    except identity.Impossible as error:
-        _send(control, {"event": "hello", "missing": [error.missing]})
-    except (BrokenPipeError, ConnectionResetError):
-        return
-
-
-def _serve(control: socket.socket, bait: dict[str, Any], core: int | None, build: Callable[[], jail.Jail]) -> None:
-    """Build the jail, start the templates, show that the walls hold, and serve."""
-    load = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
-    candidates, of_candidates = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    judges, of_judges = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    procfs = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
-    walls = build()
-    clock = WallClock() if walls.starts_processes and not walls.runs_tools else BusyClock(load)
-    if os.fork() == 0:
-        kernel.die_with_parent(signal.SIGKILL)
-        control.close()
-        candidates.close()
-        judges.close()
-        template.run(of_candidates, of_judges, walls, procfs)
-        os._exit(0)
-    os.close(procfs)
-    of_candidates.close()
-    of_judges.close()
-    worker = _Worker(control, _Template(candidates), _Template(judges), walls, clock)
-    worker.settle(core)
-    broken = worker.probe(bait)
+def run(
+    control: socket.socket, candidates: socket.socket, judges: socket.socket, config: dict[str, Any], load: int
+) -> None:
+    """Have the templates build their jail, show that its walls hold, and serve until the server closes its end. Raises
+    Impossible."""
+    about = {"tier": config["tier"], "materials": config["materials"]}
+    candidates.send(marshal.dumps(about))
+    templates = _Template(candidates), _Template(judges)
+    for_python = not config["materials"]["starts_processes"]
+    clock = BusyClock(load) if for_python or config["materials"]["tools"] else WallClock()
+    worker = _Worker(control, *templates, clock)
+    worker.settle(config["core"], rehearses=for_python)
+    broken = worker.probe(config["bait"])
     hello = {
         "event": "hello",
         "missing": [f"the wall for {name!r} does not hold: a probe got through" for name in broken],
-        "tier": walls.name,
-        "features": walls.features,
+        "tier": templates[0].tier,
+        "features": templates[0].features,
         "version": sys.version,
     }
     socket.send_fds(control, [frames.pack(hello)], [candidates.fileno(), judges.fileno()])
@@ -108,10 +71,17 @@ class _Template:
     """One of the two processes that fork, as the worker sees it."""
 
     def __init__(self, orders: socket.socket) -> None:
+        """Raises Impossible, BrokenPipeError."""
         self.orders = orders
-        sizes, self._pagemap, _, _ = socket.recv_fds(orders, SIZES.size, 1)
-        _, resident = SIZES.unpack(sizes)
-        self.resident_mb = resident / (1 << 20)
+        told, self._pagemap, _, _ = socket.recv_fds(orders, MAX_MESSAGE, 1)
+        if not told:
+            raise BrokenPipeError("a template has ended")
+        about = marshal.loads(told)
+        if "missing" in about:
+            raise identity.Impossible(about["missing"])
+        self.tier: str = about["tier"]
+        self.features: tuple[str, ...] = about["features"]
+        self.resident_mb: float = about["resident_mb"]
 
     def order(self, order: dict[str, Any], fds: Sequence[int] = ()) -> Answer:
         """The template's answer. Raises BrokenPipeError."""
@@ -135,13 +105,10 @@ class _Template:
 
 
 class _Worker:
-    def __init__(
-        self, control: socket.socket, candidates: _Template, judges: _Template, walls: jail.Jail, clock: WallClock
-    ) -> None:
+    def __init__(self, control: socket.socket, candidates: _Template, judges: _Template, clock: WallClock) -> None:
         self._control = control
         self._candidates = candidates
         self._judges = judges
-        self._jail = walls
         self._clock = clock
         self._cores = os.sched_getaffinity(0)
         self._watched: dict[int, Watched] = {}
@@ -170,13 +137,13 @@ class _Worker:
                 for process in list(self._watched.values()):
                     self._watch(process, now)
 
-    def settle(self, core: int | None) -> None:
+    def settle(self, core: int | None, *, rehearses: bool) -> None:
         """Make the templates ready to serve, and keep them and this process on `core`, so that short runs find warm
         caches. What is not made for programs in Python does neither rehearse nor stay."""
         of_candidate: list[int] = []
         of_judge: list[int] = []
         may_spread = False
-        if not self._jail.starts_processes:
+        if rehearses:
             of_candidate, of_judge, may_spread = self._rehearse()
         core = core if may_spread else None
         self._candidates.seal(of_candidate, core)
@@ -197,7 +164,7 @@ class _Worker:
         for started in ended:
             may_spread = self._spread(started.pid) and may_spread
             os.waitpid(started.pid, 0)
-            self._jail.clear(started.scratch)
+            _clear(started.scratch)
         return of_candidate, of_judge, may_spread
 
     def _spread(self, pid: int) -> bool:
@@ -221,7 +188,7 @@ class _Worker:
         told = os.read(reader, MAX_MESSAGE)
         os.close(reader)
         os.waitpid(started.pid, 0)
-        self._jail.clear(started.scratch)
+        _clear(started.scratch)
         return list(json.loads(told)) if told else ["confinement"]
 
     def _start(self, order: dict[str, Any], fds: Sequence[int]) -> Answer:
@@ -260,7 +227,7 @@ class _Worker:
         order = marshal.loads(answer.order)
         pid, about = answer.pid, {"id": order["id"], "role": order["role"]}
         if pid < 0:
-            self._jail.clear(answer.scratch)
+            _clear(answer.scratch)
             _send(self._control, {"event": "failed", **about, "message": os.strerror(-pid)})
             return
         now = self._clock.now()
@@ -292,7 +259,7 @@ class _Worker:
         self._poller.unregister(process.pidfd)
         os.close(process.pidfd)
         del self._watched[process.pidfd]
-        self._jail.clear(process.scratch)
+        _clear(process.scratch)
         _send(
             self._control,
             {
@@ -305,6 +272,12 @@ class _Worker:
                 "reason": process.reason,
             },
         )
+
+
+def _clear(folder: str) -> None:
+    """Remove what a process that has ended left behind, where it had a folder."""
+    if folder:
+        scratch.clear(folder)
 
 
 def _send(control: socket.socket, message: dict[str, Any]) -> None:

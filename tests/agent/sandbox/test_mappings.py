@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _json
 import ctypes
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,25 @@ def test_the_pieces_of_a_library_are_joined(procfs: int) -> None:
     assert forked(work) == 1
 
 
+def test_extension_modules_are_copied_to_where_they_are(procfs: int) -> None:
+    def work() -> bool:
+        mappings.join(procfs)
+        before = mappings.mapped(procfs)
+        places = [each for each in before if each.file == _json.__file__]
+        content = ctypes.string_at(places[0].start, places[-1].end - places[0].start)
+        made = mappings.gather(procfs)
+        after = mappings.mapped(procfs)
+        return (
+            made > 1
+            and len(after) <= len(before) - made
+            and not [each for each in after if each.file == _json.__file__]
+            and content == ctypes.string_at(places[0].start, len(content))
+            and json.loads(json.dumps({"a": [1.5, "ü"]})) == {"a": [1.5, "ü"]}
+        )
+
+    assert forked(work) == 1
+
+
 def test_code_stays_what_and_where_it_is(procfs: int) -> None:
     def work() -> bool:
         mappings.join(procfs)
@@ -86,11 +107,12 @@ def test_a_kernel_that_refuses_changes_nothing(procfs: int, monkeypatch: pytest.
 
     monkeypatch.setattr("agent.sandbox.walls.kernel.collapse", refuse)
     monkeypatch.setattr("agent.sandbox.walls.kernel.protect", refuse)
+    monkeypatch.setattr("mmap.mmap", refuse)
     before = mappings.mapped(procfs)
 
     def work() -> bool:
         mappings.join(procfs)
-        made = mappings.enlarge(procfs)
+        made = mappings.gather(procfs) + mappings.enlarge(procfs)
         code = [each for each in before if each.rights == "r-xp"]
         return made == 0 and [each for each in mappings.mapped(procfs) if each.rights == "r-xp"] == code
 

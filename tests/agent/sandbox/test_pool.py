@@ -305,7 +305,7 @@ async def test_falls_back_to_tier_b_and_says_why() -> None:
 
 async def test_worker_loads_only_what_it_needs() -> None:
     script = (
-        "import sys\nfrom agent.sandbox.walls.worker import main\n"
+        "import sys\nfrom agent.sandbox.walls.start import main\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('pydantic', 'memory', 'httpx', 'langgraph')])"
     )
     done = await asyncio.to_thread(run_python, script)
