@@ -59,22 +59,21 @@ def _quiet(finding: Finding) -> None:
 
 
 def _tell(finding: Finding) -> None:
-    mark = "skip" if finding.skipped else "BAD " if finding.problems else "weak" if finding.known else "ok  "
+    mark = "skip" if finding.skipped else "BAD " if finding.problems else "ok  "
     detail = finding.skipped or ", ".join(finding.outcomes)
     print(f"{mark} {finding.title}: {detail} ({finding.seconds:.2f} s)", flush=True)
 
 
 def _summary(tier: str, findings: Sequence[Finding]) -> None:
-    print(f"\n| {tier} | programs | runs | as expected | known weakness | not run | unexpected |")
-    print("|---|---|---|---|---|---|---|")
+    print(f"\n| {tier} | programs | runs | as expected | not run | unexpected |")
+    print("|---|---|---|---|---|---|")
     for section in (*corpus.FILES, "all"):
         part = [finding for finding in findings if finding.section and section in (finding.section, "all")]
         runs = sum(len(finding.outcomes) for finding in part)
         skipped = sum(bool(finding.skipped) for finding in part)
         bad = sum(bool(finding.problems) for finding in part)
-        weak = sum(bool(finding.known and not finding.problems) for finding in part)
-        right = len(part) - skipped - bad - weak
-        print(f"| {section} | {len(part)} | {runs} | {right} | {weak} | {skipped} | {bad} |")
+        right = len(part) - skipped - bad
+        print(f"| {section} | {len(part)} | {runs} | {right} | {skipped} | {bad} |")
     for finding in findings:
         for problem in finding.problems:
             print(f"\n{finding.title}: {problem}", end="")

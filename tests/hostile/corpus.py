@@ -67,8 +67,6 @@ class Program:
     """Machine names, and modules that the sandbox must have."""
     exempt: dict[str, str]
     """Tiers (`B`) or ways to have one (`B-user`) that this program says nothing about, each with the reason."""
-    known: str
-    """Why it is not judged as it should be yet; empty if it is."""
     fools: str
     """Harness of `naive.py` that accepts this program."""
 
@@ -100,7 +98,7 @@ def _section(section: str, data: dict[str, Any], sets: dict[str, tuple[Test, ...
 
 _KEYS = {
     "number", "name", "code", "fill", "each", "tests", "test", "outcomes", "limits", "entry_point", "reports",
-    "partly", "then", "same", "at_once", "needs", "exempt", "fools", "prelude", "loses_worker", "known",
+    "partly", "then", "same", "at_once", "needs", "exempt", "fools", "prelude", "loses_worker",
     "alone",
 }  # fmt: skip
 
@@ -136,7 +134,6 @@ def _program(
         loses_worker=entry.get("loses_worker", False),
         needs=tuple(entry.get("needs", ())),
         exempt=entry.get("exempt", {}),
-        known=entry.get("known", ""),
         fools=entry.get("fools", ""),
     )
 

@@ -14,7 +14,7 @@ import pytest
 
 from agent.sandbox import crew
 from agent.sandbox.pool import WorkerPool
-from agent.sandbox.session import Session
+from agent.sandbox.session import Program, Session, Tally
 from agent.sandbox.walls import kernel, landlock
 from agent.settings import SandboxSettings
 from memory.records import AssertTest, CallTest, CodeTest, Limits, Outcome, StdioTest, Test
@@ -110,6 +110,19 @@ async def test_cancelling_kills_at_once_and_the_worker_lives(pool: WorkerPool) -
     verdicts = await asyncio.gather(*(pool.run("def f(x): return x", ONE) for _ in range(6)))
     assert {verdict.outcome for verdict in verdicts} == {Outcome.PASSED}
     assert {worker.pid for worker in pool._crew.workers} == workers
+
+
+async def test_what_is_killed_before_its_worker_knows_of_it_dies() -> None:
+    async with await WorkerPool.start(SandboxSettings(workers=1)) as own:
+        (worker,) = own._crew.workers
+        before = descendants(worker.pid)
+        program = Program(code=LOOP, prelude="", entry_point="f", limits=Limits())
+        for _ in range(30):
+            with Session(worker, program, Tally(cpu_left=10.0)) as session:
+                ended = session._exit
+            assert (await asyncio.wait_for(ended, 5.0)).reason == "killed"
+        assert worker.is_quiet
+        assert descendants(worker.pid) == before
 
 
 async def test_cancelling_while_waiting_costs_nothing(pool: WorkerPool) -> None:
@@ -305,7 +318,7 @@ async def test_falls_back_to_tier_b_and_says_why() -> None:
 
 async def test_worker_loads_only_what_it_needs() -> None:
     script = (
-        "import sys\nfrom agent.sandbox.walls.start import main\n"
+        "import sys\nfrom agent.sandbox.walls import start, template, worker\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('pydantic', 'memory', 'httpx', 'langgraph')])"
     )
     done = await asyncio.to_thread(run_python, script)
