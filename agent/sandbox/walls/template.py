@@ -57,14 +57,8 @@ def run(candidates: socket.socket, judges: socket.socket, identity: Identity) ->
     mappings.join(procfs)
     mappings.gather(procfs)
     mappings.enlarge(procfs)
-    told = candidates.recv(MAX_MESSAGE)
-    if not told:
-        return
-    wanted = marshal.loads(told)
-    try:
-        walls = jail.build(wanted["tier"], identity, Materials(**wanted["materials"]))
-    except Impossible as error:
-        candidates.send(marshal.dumps({"missing": error.missing}))
+    walls = _build(candidates, identity)
+    if walls is None:
         return
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
@@ -107,6 +101,19 @@ def run(candidates: socket.socket, judges: socket.socket, identity: Identity) ->
         for fd in fds:
             os.close(fd)
         answer(orders, pid, scratch, order)
+
+
+def _build(worker: socket.socket, identity: Identity) -> Jail | None:
+    """The jail that the worker asks for; None where it has ended, or is told what is missing."""
+    told = worker.recv(MAX_MESSAGE)
+    if not told:
+        return None
+    wanted = marshal.loads(told)
+    try:
+        return jail.build(wanted["tier"], identity, Materials(**wanted["materials"]))
+    except Impossible as error:
+        worker.send(marshal.dumps({"missing": error.missing}))
+        return None
 
 
 def _introduce(orders: socket.socket, walls: Jail, procfs: int) -> int:

@@ -45,7 +45,8 @@ async def test_a_large_call_does_not_travel_with_the_program() -> None:
 
 
 async def test_nothing_but_the_reply_to_the_oldest_call_counts() -> None:
-    for wrong in ({"ok": {"v": 1}}, {"id": 1, "ok": {"v": 1}}, {"id": None, "err": {}}):
+    wrong_ones: list[dict[str, Json]] = [{"ok": {"v": 1}}, {"id": 1, "ok": {"v": 1}}, {"id": None, "err": {}}]
+    for wrong in wrong_ones:
         calls = Calls(["f(1)", "f(2)"])
         calls.with_program()
         with pytest.raises(Closed):
