@@ -29,6 +29,11 @@ class Calls:
         """Whether no reply is missing."""
         return self._sent == len(self._calls) and not self._asked
 
+    @property
+    def are_ahead(self) -> bool:
+        """Whether a reply is missing."""
+        return bool(self._asked)
+
     def with_program(self) -> list[dict[str, Json]]:
         """The first requests, to be sent before the program has been loaded; none if a socket may not hold them."""
         return self._requests(list(self._ahead()))
@@ -40,8 +45,7 @@ class Calls:
         return self._requests(list(self._ahead()) or list(self._calls[self._sent : self._sent + 1]))
 
     def check(self, reply: dict[str, Json]) -> None:
-        """Raises Closed unless this is the reply to the oldest request: its number is one that the program could not
-        know before."""
+        """Raises Closed unless this is the reply to the oldest request, whose number only that told."""
         if reply.get("id") != self._asked.popleft() or ("ok" not in reply and "err" not in reply):
             raise Closed("not a reply to this call")
 

@@ -16,7 +16,7 @@ from agent.sandbox.plan import Literal, Plan, Stdio, Unit
 from agent.sandbox.process import WorkerLost, WorkerProcess
 from agent.sandbox.program import trace
 from agent.sandbox.results import cut, literal_case, make_case, printed_case, reported_case
-from agent.sandbox.session import Program, Session, Tally
+from agent.sandbox.session import Overtaken, Program, Session, Tally
 from agent.sandbox.testimony import text
 from agent.sandbox.verdict import Case, Observed, assemble
 from agent.sandbox.wire.codec import Json
@@ -40,6 +40,8 @@ class Run:
         self._cases: dict[int, dict[int, Case | None]] = {}
         self._planned: dict[int, list[str]] = {}
         self._load: Case | None = None
+        self._ahead = True
+        """Calls may be sent before the program has been loaded."""
         self._inside = any(unit.in_process for unit in plan.units)
 
     async def execute(self) -> Verdict:
@@ -73,12 +75,19 @@ class Run:
         return assemble(self._run_id, kept, observed, self._load, in_process=self._inside)
 
     async def _session(self, literals: list[Literal], units: list[Unit]) -> None:
+        """Run what a session gets through; what it leaves has no case yet."""
         if self._tally.cpu_left <= 0:
             self._end_all(literals, units, *self._used_up())
             return
         with Session(self._worker, self._program, self._tally) as session:
             calls = [literal.call for literal in literals]
-            failure = await session.load(calls, names=any(not unit.in_process for unit in units), ends=not units)
+            names = any(not unit.in_process for unit in units)
+            try:
+                failure = await session.load(calls, names=names, ends=not units, ahead=self._ahead)
+            except Overtaken:
+                self._ahead = False
+                await session.end()
+                return
             if failure is not None:
                 self._load = make_case("load", *failure)
                 self._end_all(literals, units, *failure)

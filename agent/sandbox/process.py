@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ _ENVIRONMENT = {
 }
 _START_SECONDS = 60.0
 _REMOVALS, _REMOVAL_SECONDS = 50, 0.02
+_TEMPLATES = 2
 MARK_SECONDS = 0.05
 """Limits per test are exact to this; what a test may use is longer by it."""
 
@@ -216,7 +218,8 @@ class WorkerProcess:
         if self.lost:
             raise WorkerLost("the worker has ended")
         try:
-            socket.send_fds(whom, [marshal.dumps(message)], list(fds), socket.MSG_DONTWAIT)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else []
+            whom.sendmsg([marshal.dumps(message)], rights, socket.MSG_DONTWAIT)
         except OSError as error:
             self._lose(str(error))
             raise WorkerLost(str(error)) from None
@@ -243,7 +246,7 @@ class WorkerProcess:
         """The next report; the first brings the sockets to the templates. Raises OSError."""
         if self._templates:
             return self._control.recv(MAX_MESSAGE)
-        data, fds, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 2)
+        data, fds, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, _TEMPLATES)
         for fd in fds:
             os.set_inheritable(fd, False)
         self._templates = tuple(socket.socket(fileno=fd) for fd in fds)
@@ -251,6 +254,8 @@ class WorkerProcess:
 
     def _handle(self, event: dict[str, Any]) -> None:
         if event["event"] == "hello":
+            if not event["missing"] and len(self._templates) != _TEMPLATES:
+                event["missing"] = ["open files: raise the limit of this process (ulimit -n)"]
             if not self._hello.done():
                 self._hello.set_result(event)
             return

@@ -32,12 +32,16 @@ _SECRET = secrets.token_hex(16)
 """Makes the random numbers of tests the same for every program of this server, and unknown to each."""
 _ROLE = "candidate"
 _LINGER = 0.2
-"""Seconds between a closed connection and the end of its process, if that is on its way."""
+"""Seconds until the end of a process that has closed its connection or has no more to do, if that is on its way."""
 _JUDGE_PATIENCE = 5.0
 """Seconds that a judge may wait longer than the program, so that the one that hangs is the one that is blamed."""
 _SCRIPTS = 1 << 21
 """Characters of test code that is told ready to run, in one message."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+class Overtaken(Exception):
+    """A limit was exceeded before the end of loading was known here: by that, or by a call that was sent ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class Session:
         self._judge_exit: asyncio.Future[Exit] | None = None
         self._gone = False
         self._leaving = False
+        """The program's process is about to end by itself."""
 
     def __enter__(self) -> Session:
         with contextlib.ExitStack() as stack:
@@ -122,22 +127,22 @@ class Session:
             )
             self._exit = self._worker.spawn(self.id, self._order, [stdin, *pipes, theirs.fileno(), self._trace])
 
-    async def load(self, calls: Sequence[str], *, names: bool, ends: bool) -> tuple[Outcome, Fault] | None:
+    async def load(self, calls: Sequence[str], *, names: bool, ends: bool, ahead: bool) -> tuple[Outcome, Fault] | None:
         """Load the program for these calls, with its names for a judge; what went wrong, or None. With `ends` it is
-        over when they are answered. Raises WorkerLost."""
+        over when they are answered, with `ahead` the first travel with it. Raises WorkerLost, Overtaken."""
         self._calls, self._ends = Calls(calls), ends
         compiling = True
         silent = True
         try:
             order = self._load("call", names=names, calls=len(calls) if ends else None)
-            await self._channel.send(order, *self._calls.with_program())
+            await self._channel.send(order, *(self._calls.with_program() if ahead else ()))
             while True:
                 message = await self._channel.receive()
                 silent = False
                 if compiling and message.get("stage") == "compiled":
                     compiling, self._statements = False, self._spans(message)
                 elif "names" in message:
-                    self._refuse_late()
+                    self._refuse_late(Overtaken if self._calls.are_ahead else Closed)
                     self._worker.mark(self.id)
                     self._names = testimony.names(message["names"])
                     self.lines(message.get("hits"))
@@ -253,9 +258,9 @@ class Session:
         self._tally.executed.update(executed)
         return tuple(sorted({span[0] for span in executed}))
 
-    def _refuse_late(self) -> None:
+    def _refuse_late(self, error: type[Exception] = Closed) -> None:
         if self._worker.overran(self.id):
-            raise Closed("a message from after the limit")
+            raise error("a message from after the limit")
 
     async def death(self) -> tuple[Outcome, Fault]:
         """What the end of the program's process means, or that of the judge where the tests themselves ran too long.
@@ -309,11 +314,11 @@ class Session:
         if self._ended is None:
             if self._stdin is None:
                 self._channel.close()
-                self._output.rest()
                 if self._leaving:
                     late = asyncio.get_running_loop().call_later(_LINGER, self._worker.kill, self.id, killed)
                     self._stack.callback(late.cancel)
                 else:
+                    self._output.rest()
                     self._worker.kill(self.id, killed)
             self._ended = await self._exit
             self._collect(self._ended)

@@ -88,7 +88,7 @@ class _Program:
             return False
         self._flush()
         names = self._names(order["entry_point"]) if order["names"] else []
-        self.peer.send({"names": names, "hits": self._hits.take()})
+        self.peer.send({"names": names, "hits": self._hit()})
         return True
 
     def run_as_main(self, order: dict[str, Json]) -> int:
@@ -151,6 +151,13 @@ class _Program:
         self.peer.send({"stage": "compiled", "statements": spans})
         exec(code, namespace)
 
+    def _hit(self) -> list[Json]:
+        """Statements executed since it was last asked; none if the program has closed the file that holds them."""
+        try:
+            return [*self._hits.take()]
+        except OSError:
+            return []
+
     def _names(self, entry_point: str | None) -> list[Json]:
         return names.told(self._module, self._given, entry_point, self._exports.number)
 
@@ -179,7 +186,7 @@ class _Program:
     def _answer(self, op: str, wire: Json) -> dict[str, Json]:
         reply = self._reply(op, wire)
         if op == "eval":
-            reply["hits"] = self._hits.take()
+            reply["hits"] = self._hit()
         return reply
 
     def _reply(self, op: str, wire: Json) -> dict[str, Json]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ast
 import mmap
-import os
 import sys
+from os import pread, pwrite
 from types import CodeType
 from typing import Any, cast
 
@@ -44,7 +44,7 @@ class Hits:
 
     def read(self) -> list[int]:
         """Numbers of the statements executed since `clear`."""
-        data = os.pread(self._fd, self._statements, 0)
+        data = pread(self._fd, self._statements, 0)
         found: list[int] = []
         index = data.find(1)
         while index >= 0:
@@ -61,7 +61,7 @@ class Hits:
 
     def clear(self) -> None:
         """Forget what was executed so far."""
-        os.pwrite(self._fd, bytes(self._statements), 0)
+        pwrite(self._fd, bytes(self._statements), 0)
 
 
 def instrument(statements: Statements) -> None:

@@ -48,7 +48,7 @@ class Allowance:
     memory_bytes: int
     """On top of what the zygote has."""
     cpu_seconds: int
-    """Safety net; the zygote watches the clock more closely."""
+    """Safety net; the worker watches the clock more closely."""
     counts_data: bool = False
     """Memory is what the process may write to, instead of its address space, which some runtimes reserve freely."""
     forks: bool = True

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import itertools
 import mmap
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from typing import NamedTuple
 
@@ -54,23 +55,51 @@ def join(procfs: int) -> None:
 def gather(procfs: int) -> int:
     """Copy small extension modules into memory without a file, each to its own place; how many. Raises OSError if
     `procfs` cannot be read."""
-    try:
-        mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, _EVERYTHING).close()
-    except OSError:
-        return 0
     pieces: dict[str, list[Mapping]] = {path: [] for path in _extension_modules()}
     for mapping in mapped(procfs):
         if mapping.file in pieces:
             pieces[mapping.file].append(mapping)
+    if not _may_do_everything():
+        return 0
     made = 0
-    for found in pieces.values():
-        in_one = all(piece.end == behind.start for piece, behind in itertools.pairwise(found))
-        if found and in_one and (size := found[-1].end - found[0].start) <= _SMALL:
-            content = ctypes.string_at(found[0].start, size)
-            kernel.allot(found[0].start, size, _EVERYTHING)
-            ctypes.memmove(found[0].start, content, size)
+    collects = gc.isenabled()
+    gc.disable()
+    for found in filter(_is_small_and_whole, pieces.values()):
+        with contextlib.suppress(OSError):
+            _gather(found[0].start, found[-1].end - found[0].start)
             made += 1
+    if collects:
+        gc.enable()
     return made
+
+
+def _may_do_everything() -> bool:
+    """Whether this process may make memory that it has written to executable."""
+    with mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
+        held = ctypes.c_char.from_buffer(page)
+        try:
+            kernel.protect(ctypes.addressof(held), mmap.PAGESIZE, _EVERYTHING)
+        except OSError:
+            return False
+        finally:
+            del held
+    return True
+
+
+def _is_small_and_whole(pieces: Sequence[Mapping]) -> bool:
+    if not pieces or pieces[-1].end - pieces[0].start > _SMALL:
+        return False
+    without_gaps = all(piece.end == behind.start for piece, behind in itertools.pairwise(pieces))
+    return without_gaps and all(piece.rights.startswith("r") for piece in pieces)
+
+
+def _gather(start: int, size: int) -> None:
+    """Replace the mappings there by memory of the same content. Nothing of the library may be called meanwhile. Raises
+    OSError before anything has changed."""
+    content = ctypes.string_at(start, size)
+    kernel.allot(start, size, kernel.PROT_READ | kernel.PROT_WRITE)
+    ctypes.memmove(start, content, size)
+    kernel.protect(start, size, _EVERYTHING)
 
 
 def _extension_modules() -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 MAX_MESSAGE = 65536
 RESERVED = 5
-"""Descriptors that a jailed process gets; the template's own ones are higher."""
+"""Descriptors that a jailed process gets, at most."""
 FAILED = 120
 """Exit status of a process that could not be confined."""
 BROKEN = 121

@@ -33,7 +33,9 @@ Area = tuple[int, int]
 
 def areas(procfs: int) -> list[Area]:
     """Where this process has memory of its own; `procfs` is a descriptor of /proc. Raises OSError."""
-    return [(each.start >> _SHIFT, each.end >> _SHIFT) for each in mappings.mapped(procfs) if each.rights == "rw-p"]
+    return [
+        (each.start >> _SHIFT, each.end >> _SHIFT) for each in mappings.mapped(procfs) if each.rights.startswith("rw")
+    ]
 
 
 def pagemap(procfs: int) -> list[int]:

@@ -45,6 +45,8 @@ _PREIMPORTED = (
 """What many programs import and little else: each page and each mapped library costs every fork. `asyncio`, `hashlib`
 and the like would double that; a program that wants them imports them in some 20 ms."""
 # fmt: on
+_exit = os._exit
+"""As it is before a program can change it."""
 
 
 def run(candidates: socket.socket, judges: socket.socket, identity: Identity) -> None:
@@ -77,6 +79,7 @@ def run(candidates: socket.socket, judges: socket.socket, identity: Identity) ->
     gc.freeze()
     baseline_bytes = _introduce(orders, walls, procfs)
     walls.settle()
+    kernel.die_with_parent(signal.SIGKILL)
     areas = pages.areas(procfs)
     while True:
         order, fds, _, _ = socket.recv_fds(orders, MAX_MESSAGE, RESERVED)
@@ -157,7 +160,7 @@ def _become(
         walls.confine(uid, allowance, baseline_bytes, scratch)
         for number, fd in enumerate(fds):
             os.dup2(fd, number)
-        os.closerange(RESERVED, 1 << 20)
+        os.closerange(len(fds), 1 << 20)
         status = BROKEN
         match order["role"]:
             case "candidate":
@@ -173,4 +176,4 @@ def _become(
     except BaseException:
         traceback.print_exc()
     finally:
-        os._exit(status)
+        _exit(status)

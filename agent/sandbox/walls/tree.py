@@ -1,4 +1,4 @@
-"""The read-only tree that programs of tier A see. Standard library only: runs as the worker."""
+"""The read-only tree that programs of tier A see. Standard library only: runs as the template."""
 
 from __future__ import annotations
 

@@ -51,10 +51,10 @@ def run(
     about = {"tier": config["tier"], "materials": config["materials"]}
     candidates.send(marshal.dumps(about))
     templates = _Template(candidates), _Template(judges)
-    for_python = not config["materials"]["starts_processes"]
-    clock = BusyClock(load) if for_python or config["materials"]["tools"] else WallClock()
+    starts_none = not config["materials"]["starts_processes"]
+    clock = BusyClock(load) if starts_none or config["materials"]["tools"] else WallClock()
     worker = _Worker(control, *templates, clock)
-    worker.settle(config["core"], rehearses=for_python)
+    worker.settle(config["core"], rehearses=starts_none)
     broken = worker.probe(config["bait"])
     hello = {
         "event": "hello",

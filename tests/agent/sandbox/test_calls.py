@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 
 import pytest
 
 from agent.sandbox.calls import Calls
 from agent.sandbox.channel import Closed
 from agent.sandbox.pool import WorkerPool
+from agent.sandbox.program.trace import SLOWDOWN
 from agent.sandbox.wire.codec import Json
 from memory.records import AssertTest, CallTest, CodeTest, Limits, Outcome, Test
 
@@ -90,6 +93,28 @@ async def test_a_program_that_stays_when_all_is_answered(pool: WorkerPool, endin
         assert verdict.outcome is Outcome.PASSED
         assert verdict.seconds < 5.0
     assert (await pool.run(_ECHO, [AssertTest(source="assert f(2) == 2")])).outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize("code", ["import os\nos.pread = os.pwrite = None", "import os\nos.closerange(4, 64)"])
+async def test_a_program_without_its_hits(pool: WorkerPool, code: str) -> None:
+    for tests in ([AssertTest(source="assert f(1) == 1")], [CodeTest(source="assert [f(1)] == [1]", runner="script")]):
+        assert (await pool.run(f"{code}\n{_ECHO}", tests)).outcome is Outcome.PASSED
+
+
+async def test_what_a_stalled_server_does_not_see(pool: WorkerPool) -> None:
+    """Loading and the first call may use their limit each, also where the server hears of both at once; and a call that
+    exceeds it is the one that is blamed."""
+    busy = "import time\ndef work(seconds):\n    end = time.process_time() + seconds\n    while time.process_time() < end: pass\n"
+    limits = Limits(cpu_seconds_per_test=0.2, cpu_seconds=2.0)
+    tests = [AssertTest(source=f"assert f({number}) == {number}") for number in (1, 2, 3)]
+    used = 0.7 * 0.2 * SLOWDOWN
+    both = f"{busy}work({used})\ndef f(x):\n    if x == 1: work({used})\n    return x\n"
+    loops = f"{busy}def f(x):\n    while x == 1: pass\n    return x\n"
+    for code, first in ((both, Outcome.PASSED), (loops, Outcome.TIMEOUT)):
+        running = asyncio.create_task(pool.run(code, tests, limits=limits))
+        await asyncio.sleep(0.02)
+        time.sleep(4 * 0.2 * SLOWDOWN)  # noqa: ASYNC251
+        assert [case.outcome for case in (await running).cases] == [first, Outcome.PASSED, Outcome.PASSED]
 
 
 async def test_replies_told_while_loading_are_no_replies(pool: WorkerPool) -> None:

@@ -73,6 +73,16 @@ def test_extension_modules_are_copied_to_where_they_are(procfs: int) -> None:
     assert forked(work) == 1
 
 
+@pytest.mark.parametrize(
+    ("pieces", "may"),
+    [([], False), ([(1, 2, "r-xp"), (2, 3, "rw-p")], True), ([(1, 2, "r-xp"), (3, 4, "rw-p")], False),
+     ([(1, 2, "r-xp"), (2, 3, "---p"), (3, 4, "rw-p")], False), ([(1, 60, "r-xp"), (60, 61, "rw-p")], False)],
+)  # fmt: skip
+def test_only_small_libraries_that_can_be_read_in_one_are_copied(pieces: list[tuple[int, int, str]], may: bool) -> None:
+    found = [Mapping(start << 12, end << 12, rights, "/lib.so") for start, end, rights in pieces]
+    assert mappings._is_small_and_whole(found) is may
+
+
 def test_code_stays_what_and_where_it_is(procfs: int) -> None:
     def work() -> bool:
         mappings.join(procfs)
@@ -107,7 +117,6 @@ def test_a_kernel_that_refuses_changes_nothing(procfs: int, monkeypatch: pytest.
 
     monkeypatch.setattr("agent.sandbox.walls.kernel.collapse", refuse)
     monkeypatch.setattr("agent.sandbox.walls.kernel.protect", refuse)
-    monkeypatch.setattr("mmap.mmap", refuse)
     before = mappings.mapped(procfs)
 
     def work() -> bool:
