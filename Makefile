@@ -26,9 +26,10 @@ setup:
 serve: setup
 	@exec $(BIN)/burnish serve $(ARGS)
 
-# One thread per numerical library: tests run beside an engine that has chosen its own number.
+# One thread per numerical library: tests run beside an engine that has chosen its own number. Three processes on two
+# cores: most tests wait, for the engine or for a clock. ARGS="-n 0" is one process, as --pdb needs.
 test: setup
-	@OMP_NUM_THREADS=1 exec $(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 exec $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check:
 	@deploy/setup.sh server

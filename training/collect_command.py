@@ -27,6 +27,7 @@ from memory.errors import StoreUnavailable
 from memory.records import Problem
 from memory.trajectories import SqlTrajectoryStore
 from training.collect import Collected, CollectSettings, collect, refuse_benchmarks
+from training.console import standard_error
 from training.curriculum_round import curriculum_round
 from training.endpoint import connected, named
 from training.errors import TrainingError
@@ -71,7 +72,7 @@ def command(
         raise typer.BadParameter("; ".join(problem["msg"] for problem in error.errors())) from error
     if curriculum is not None and loop:
         raise typer.BadParameter("--loop asks for whole programs, --curriculum for the rest of them; give one of both")
-    console = Console(stderr=True)
+    console = standard_error()
     where = store_of(data_dir, store_url)
     try:
         problems = load(file)[:limit]
@@ -79,12 +80,12 @@ def command(
             _run(problems, url, model, settings, where, SandboxSettings(workers=workers), curriculum, api_key, console)
         )
     except (AgentError, TrainingError, StoreUnavailable) as error:
-        console.print(f"{error}\nWhat is stored stays; the same command goes on from there.", markup=False)
+        console.print(f"{error}\nWhat is stored stays; the same command goes on from there.")
         raise typer.Exit(1) from error
     except asyncio.CancelledError:
         console.print("stopped; the same command goes on from what is stored")
         raise typer.Exit(1) from None
-    console.print(json.dumps(asdict(outcome), indent=1), markup=False, highlight=False)
+    console.print(json.dumps(asdict(outcome), indent=1))
     if outcome.done < outcome.total or outcome.refused:
         raise typer.Exit(1)
 
@@ -139,7 +140,7 @@ def _interruptible(stop: asyncio.Event, console: Console) -> Iterator[None]:
     def interrupted() -> None:
         if stop.is_set():
             task.cancel()
-        console.print("stopping after the problems under way; once more ends at once", markup=False)
+        console.print("stopping after the problems under way; once more ends at once")
         stop.set()
 
     loop.add_signal_handler(signal.SIGINT, interrupted)
@@ -174,9 +175,6 @@ def _lines(version: str, console: Console) -> Callable[[Collected], None]:
             told = time.monotonic()
             console.print(
                 f"{version}: {collected.done} of {collected.total} problems, {_line(collected)}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
             )
 
     return tell

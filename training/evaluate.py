@@ -30,6 +30,7 @@ from agent.sandbox.pool import WorkerPool
 from agent.settings import SandboxSettings
 from agent.statistics import pass_at_1
 from memory.records import Problem
+from training.console import standard_error
 from training.endpoint import connected, named
 from training.errors import TrainingError
 from training.places import data_dir_of
@@ -52,7 +53,7 @@ async def compare(
     old, new = map(solved, made)
     report = gate_report(candidate, against, problems, new, old)
     if report.results:
-        console.print(f"{candidate}: {report.summary()}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{candidate}: {report.summary()}")
     return asdict(report)
 
 
@@ -100,7 +101,7 @@ def command(
     api_key: Annotated[str | None, typer.Option(envvar="BURNISH_API_KEY", help="Key of the server.")] = None,
 ) -> None:
     """Measure a version, or with --against make the gate's report. A run that was stopped goes on where it was."""
-    console = Console(stderr=True)
+    console = standard_error()
     question = Question(
         samples=samples, temperature=temperature, seed=seed, max_tokens=max_tokens, concurrency=concurrency
     )
@@ -109,7 +110,7 @@ def command(
         problems = [problem for problem in load(file) if problem.hidden][:limit]
         result = asyncio.run(_run(problems, model, against, question, k or [1], kept, url, api_key, console))
     except (AgentError, TrainingError, OSError) as error:
-        console.print(f"{error}\nJudged answers are kept in {kept}; the same command goes on.", markup=False)
+        console.print(f"{error}\nJudged answers are kept in {kept}; the same command goes on.")
         raise typer.Exit(1) from error
     text = json.dumps(result, indent=1)
     if out is not None:
@@ -154,7 +155,7 @@ async def _asked(
     def told(answer: Answer) -> None:
         nonlocal new
         new += 1
-        console.print(f"{model} {new} {answer.problem} {answer.outcome}", markup=False, highlight=False)
+        console.print(f"{model} {new} {answer.problem} {answer.outcome}")
 
     return await evaluate(policy, sandbox, problems, model, question, answers, told=told)
 

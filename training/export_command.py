@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from training.console import standard_error
 from training.export import export
 from training.options import Base, BaseName, Config, DataDir, Given, StoreUrl, failures, say, settings_of
 from training.places import store_of
@@ -24,7 +24,7 @@ def command(
     store_url: StoreUrl = None,
 ) -> None:
     """Write kept attempts as Parquet, in the columns that other trainers read; `reward` is the adaptive one."""
-    console = Console(stderr=True)
+    console = standard_error()
     with failures(console):
         settings = settings_of(config, given, base_name, {})
         found = asyncio.run(export(file, base, store_of(data_dir, store_url), settings.data))

@@ -48,7 +48,7 @@ def problems_of(files: list[Path] | None) -> list[Problem]:
 def say(console: Console, text: str) -> None:
     """A line, from the first of several processes."""
     if rank() == 0:
-        console.print(text, markup=False, highlight=False)
+        console.print(text)
 
 
 @contextmanager
@@ -57,8 +57,8 @@ def failures(console: Console) -> Iterator[None]:
     try:
         yield
     except BadSettings as error:
-        console.print(str(error), markup=False, highlight=False)
+        console.print(str(error))
         raise typer.Exit(2) from error
     except (TrainingError, StoreUnavailable, ProblemFileError) as error:
-        console.print(str(error), markup=False, highlight=False)
+        console.print(str(error))
         raise typer.Exit(1) from error

@@ -22,7 +22,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import peft
 import torch
 import typer
-from rich.console import Console
 from transformers import AutoTokenizer
 
 from agent import prompts
@@ -46,6 +45,7 @@ from memory.trajectories import SqlTrajectoryStore
 from training import adapter
 from training.batch import Batch
 from training.checkpoint import ADAPTER, FOLDER
+from training.console import standard_error
 from training.critic_run import calibration_of
 from training.errors import PublishError, TrainingError
 from training.places import data_dir_of, store_of
@@ -175,7 +175,7 @@ def command(
 
     The probe's texts are attempts of the trajectory store.
     """
-    console = Console(stderr=True)
+    console = standard_error()
     if kind not in ("actor", "critic"):
         raise typer.BadParameter("is actor or critic", param_hint="--kind")
     which: Literal["actor", "critic"] = "actor" if kind == "actor" else "critic"
@@ -200,7 +200,7 @@ def command(
             calibration=calibration_of(checkpoint) if which == "critic" else None,
         )
     except (TrainingError, StoreUnavailable) as error:
-        console.print(str(error), markup=False)
+        console.print(str(error))
         raise typer.Exit(1) from error
     typer.echo(made.name)
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from training import critic_run, policy
+from training.console import standard_error
 from training.loop import Line
 from training.options import (
     Base,
@@ -61,7 +62,7 @@ def policy_command(
     store_url: StoreUrl = None,
 ) -> None:
     """Train the policy on kept attempts. The adapter to publish is the checkpoint that is printed at the end."""
-    console = Console(stderr=True)
+    console = standard_error()
     with failures(console), group():
         more = {"algorithm": {"name": algorithm}} if algorithm is not None else {}
         settings = settings_of(config, given, base_name, more)
@@ -86,7 +87,7 @@ def critic_command(
     store_url: StoreUrl = None,
 ) -> None:
     """Train the critic on kept attempts, and measure it on those that are held out, beside the untrained one."""
-    console = Console(stderr=True)
+    console = standard_error()
     with failures(console), group():
         settings = settings_of(config, given, base_name, {})
         problems = problems_of(unseen)
@@ -136,7 +137,7 @@ def _stopping(console: Console) -> Iterator[Callable[[], bool]]:
 def _progress(console: Console, steps: int) -> Iterator[Callable[[int, Line], None]]:
     """A bar in a terminal, else a line a step."""
     if not console.is_terminal:
-        yield lambda step, line: console.print(f"step {step}/{steps} {_numbers(line)}", highlight=False)
+        yield lambda step, line: console.print(f"step {step}/{steps} {_numbers(line)}")
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[numbers]}"), console=console) as bar:

@@ -125,9 +125,9 @@ def show(result: dict[str, Any], console: Console) -> None:
         _show_pair(pair, console)
     for mode, figures in modes.items():
         for failure in figures["failures"]:
-            console.print(f"{mode}: {failure['task_id']} not measured: {failure['error']}", markup=False)
+            _line(console, f"{mode}: {failure['task_id']} not measured: {failure['error']}")
     if result["without_tests"]:
-        console.print(f"without hidden tests, not asked: {', '.join(result['without_tests'])}", markup=False)
+        _line(console, f"without hidden tests, not asked: {', '.join(result['without_tests'])}")
 
 
 def column(figures: dict[str, Any]) -> dict[str, str]:
@@ -165,13 +165,13 @@ def column(figures: dict[str, Any]) -> dict[str, str]:
 
 def _show_pair(pair: dict[str, Any], console: Console) -> None:
     if not pair["difference"]:
-        console.print(f"{pair['second']} - {pair['first']}: no problem was judged in both modes", markup=False)
+        _line(console, f"{pair['second']} - {pair['first']}: no problem was judged in both modes")
         return
     difference = _percent(Interval(**pair["difference"]), signed=True)
-    console.print(f"{pair['second']} - {pair['first']}: {difference} over {pair['problems']} problems", markup=False)
+    _line(console, f"{pair['second']} - {pair['first']}: {difference} over {pair['problems']} problems")
     for name in ("gained", "lost"):
         if pair[name]:
-            console.print(f"  {name} {len(pair[name])}: {', '.join(pair[name])}", markup=False)
+            _line(console, f"  {name} {len(pair[name])}: {', '.join(pair[name])}")
 
 
 def _percent(interval: Interval, *, signed: bool = False) -> str:
@@ -179,3 +179,8 @@ def _percent(interval: Interval, *, signed: bool = False) -> str:
     points = f"{100 * interval.estimate:{sign}.1f}"
     limits = f"[{100 * interval.low:{sign}.1f}, {100 * interval.high:{sign}.1f}]"
     return f"{points} points {limits}" if signed else f"{points} % {limits}"
+
+
+def _line(console: Console, text: str) -> None:
+    """Whole, however long: names of problems are copied out of it."""
+    console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)

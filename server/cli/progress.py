@@ -28,7 +28,7 @@ def shown(console: Console | None = None) -> Iterator[Report]:
 
         def report(progress: Progress) -> None:
             if progress.stage == "note":
-                bar.console.print(progress.text, markup=False)
+                _say(bar.console, progress.text)
                 return
             known = progress.stage == "download" and progress.total > 0
             bar.update(
@@ -50,7 +50,11 @@ def _lines(console: Console) -> Report:
         if progress.stage != "note" and not due:
             return
         size = f": {progress.done / 1e6:.0f} of {progress.total / 1e6:.0f} MB" if progress.total else ""
-        console.print(f"{progress.text}{size}", markup=False, highlight=False, soft_wrap=True)
+        _say(console, f"{progress.text}{size}")
         shown_stage, shown_at = progress.stage, time.monotonic()
 
     return report
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)

@@ -22,8 +22,9 @@ def test_lines_where_there_is_no_terminal() -> None:
 
 def test_a_bar_on_a_terminal() -> None:
     out = io.StringIO()
+    note = "a note that is not broken, " * 10
     with shown(Console(file=out, width=120, force_terminal=True)) as report:
         report(Progress("download", "weights", 50_000_000, 100_000_000))
         report(Progress("convert", "converting"))
-        report(Progress("note", "a note"))
-    assert "a note" in out.getvalue() and "converting" in out.getvalue()
+        report(Progress("note", note))
+    assert note in out.getvalue() and "converting" in out.getvalue()
