@@ -9,6 +9,7 @@ a process may not use that, nothing changes but the time that a run takes. Stand
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -25,6 +26,9 @@ _SIZES = range(48, 513, 16)
 """Of the blocks that Python's allocator hands out, from the smallest that holds a `bytes`."""
 _EMPTY = b"".__sizeof__()
 _SIDE_BY_SIDE, _MOST_HOLES = 8, 1000
+_MOST_NAMES = 50_000
+_GROWTH = 32
+"""Pages: no other step of the allocator takes so many at once."""
 _fillers: list[bytes] = []
 
 Area = tuple[int, int]
@@ -70,6 +74,18 @@ def fill_holes() -> None:
             if side_by_side == _SIDE_BY_SIDE:
                 break
             last = id(filler)
+
+
+def make_room_for_names() -> None:
+    """Have Python's table of names (interned strings) grow, so that no fork with some more has to copy it: 100 pages.
+    How full it is cannot be asked for; that it grows is seen by the pages that one more name costs."""
+    names = []
+    pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for number in range(_MOST_NAMES):
+        names.append(sys.intern(f"name {number} of none"))
+        before, pages = pages, resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        if pages - before > _GROWTH:
+            return
 
 
 def pin(pages: Iterable[int]) -> bool:

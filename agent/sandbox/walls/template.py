@@ -67,6 +67,7 @@ def run(candidates: socket.socket, judges: socket.socket, identity: Identity) ->
     site.setquit()
     sys.path.extend(walls.packages)
     candidate.settle()
+    pages.make_room_for_names()
     orders, others, adapt, uid = candidates, judges, adaptation.to_candidates, walls.identity.candidate
     if kernel.clone(kernel.CLONE_PARENT) == 0:
         kernel.die_with_parent(signal.SIGKILL)

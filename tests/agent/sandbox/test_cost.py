@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 _SYS_NICE = 1 << 23
 
 PROGRAM = """
-import os, resource, time
+import os, resource, sys, time
 
 def cores():
     return len(os.sched_getaffinity(0))
@@ -29,6 +29,11 @@ def cores_later():
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def faults_of_names(count):
+    before = faults()
+    names = [sys.intern(f"a new name {number}") for number in range(count)]
+    return faults() - before
 """
 
 
@@ -60,3 +65,9 @@ async def test_few_pages_are_copied_at_a_fault(pool: WorkerPool) -> None:
     verdict = await pool.run(PROGRAM, [CallTest(call="faults()", expected="None")])
 
     assert 30 < int(verdict.cases[0].actual or "0") < 350
+
+
+async def test_new_names_cost_no_copy_of_all_names(pool: WorkerPool) -> None:
+    verdict = await pool.run(PROGRAM, [CallTest(call="faults_of_names(200)", expected="None")])
+
+    assert int(verdict.cases[0].actual or "100") < 50
