@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from memory.programs import normal, normal_fix, program_digest, shape_digest
@@ -47,6 +47,7 @@ def test_lessons_and_solutions_differ_in_what_counts() -> None:
 @given(st.text())
 def test_any_text_has_a_normal_form(text: str) -> None:
     assert isinstance(normal(text), str)
+    assume(not text.rstrip().endswith("\\"))  # which takes the next line in, so that it is another program
     assert shape_digest(solution(1, code=text)) == shape_digest(solution(1, code=text + "\n\n"))
 
 
